@@ -1,0 +1,5 @@
+"""`python -m galaxysd`: the command line."""
+
+from galaxysd.cli import main
+
+main()

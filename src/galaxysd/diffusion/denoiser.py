@@ -1,0 +1,61 @@
+"""The denoiser D(x_s, s, condition): the network, its preconditioning, and the units of its images.
+
+Samplers, losses and networks meet only here. Images go in and out as float32 [B, 3, S, S] in model units, which
+`ImageScale` makes from 8-bit pixels and back.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from galaxysd.catalog.tree import DecisionTree
+from galaxysd.diffusion import flow
+from galaxysd.diffusion.condition import Condition, answers_of
+from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings
+from galaxysd.settings import Settings
+
+
+class ImageScale(Settings):
+    """8-bit pixels <-> model units: pixel / 127.5 - 1, minus `mean`."""
+
+    mean: float = Field(default=-0.5, ge=-1, le=1, description="mean of the training pixels in [-1, 1]")
+    spread: float = Field(default=0.2, gt=0, description="d: mean over pixels of the deviation between galaxies")
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """uint8 [B, 3, S, S] -> float32 model units."""
+        return pixels.float() / 127.5 - 1 - self.mean
+
+    def decode(self, images: Tensor) -> Tensor:
+        """Model units -> uint8 [B, 3, S, S], rounded and clipped."""
+        return ((images + self.mean + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def fast_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes it in hardware, else float32 (without it, bfloat16 is 100 times slower)."""
+    if device.type == "cpu":
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.float32
+
+
+class GalaxyDenoiser(nn.Module):
+    """A network that knows its tree, its survey tokens and its image scale."""
+
+    answers_of: Tensor
+
+    def __init__(
+        self, network: NetworkSettings, scale: ImageScale, tree: DecisionTree, surveys: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        self.unet = GalaxyUNet(network)
+        self.scale, self.tree, self.surveys = scale, tree, surveys
+        self.register_buffer("answers_of", answers_of(tree), persistent=False)
+
+    def forward(self, noisy: Tensor, level: Tensor, condition: Condition) -> Tensor:
+        """x_s [B, 3, S, S], s [B] -> the expected clean image [B, 3, S, S] (flow.py)."""
+        c_skip, c_out, c_in = flow.coefficients(level, self.scale.spread)
+        precision = fast_precision(noisy.device)
+        with torch.autocast(noisy.device.type, precision, enabled=precision != torch.float32):
+            raw = self.unet(c_in * noisy, level, condition.fractions, condition.known, condition.survey)
+        return c_skip * noisy + c_out * raw.float()

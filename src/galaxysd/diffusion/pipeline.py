@@ -1,0 +1,207 @@
+"""GalaxyPipeline: prompts in, galaxies out.
+
+    pipeline = GalaxyPipeline.from_pretrained("mini")
+    galaxies = pipeline("sdss, edge-on galaxy", n=4, seed=0)
+    galaxies.pil()[0].save("galaxy.png")
+
+Every galaxy has a seed of its own and is computed in a batch of one fixed shape, so that it comes out the same alone or
+among a million.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from galaxysd.diffusion.condition import encode
+from galaxysd.diffusion.denoiser import GalaxyDenoiser
+from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, load_model, save_model
+from galaxysd.diffusion.guidance import GuidedDenoiser
+from galaxysd.diffusion.samplers import make_scheduler, sample
+from galaxysd.errors import InputError
+from galaxysd.prompts import Morphology, Vocabulary, caption, parse
+
+Pixels = npt.NDArray[np.uint8]
+
+BATCH = 16  # galaxies computed together; always exactly so many, see the module text
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One galaxy to be dreamed."""
+
+    morphology: Morphology
+    seed: int
+
+
+@dataclass(frozen=True)
+class Galaxies:
+    """Dreamed galaxies.
+
+    Attributes:
+        images: uint8 [N, S, S, 3].
+        wishes: the wish behind each.
+    """
+
+    images: Pixels
+    wishes: tuple[Wish, ...]
+
+    def pil(self) -> list[Image.Image]:
+        """The galaxies as PIL images."""
+        return [Image.fromarray(image) for image in self.images]
+
+
+class GalaxyPipeline:
+    """A trained generator, ready to dream.
+
+    Attributes:
+        denoiser: the network with its scale.
+        record: what the model folder says of it.
+        model_hash: 16 hex digits over weights and meaning.
+        vocabulary: the words it understands.
+    """
+
+    def __init__(self, denoiser: GalaxyDenoiser, record: ModelRecord, model_hash: str) -> None:
+        self.denoiser, self.record, self.model_hash = denoiser, record, model_hash
+        self.vocabulary = Vocabulary.load(record.tree, denoiser.surveys)
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "cpu") -> Self:
+        """Load a shipped model (`mini`) or a model folder.
+
+        Raises:
+            InputError: no such model, or a file in it is missing, changed or a pickle.
+        """
+        return cls(*load_model(name_or_folder, find_device(device)))
+
+    def save_pretrained(self, folder: str | Path, *, card: str = "") -> None:
+        """Write the model as a folder that `from_pretrained` reads."""
+        save_model(Path(folder), self.denoiser, self.record, card)
+
+    @property
+    def size(self) -> int:
+        """Side of an image in pixels."""
+        return self.denoiser.unet.settings.size
+
+    def understand(self, prompt: str | Morphology) -> Morphology:
+        """A prompt as a morphology this model can be asked for.
+
+        Raises:
+            InputError: an unknown word, survey or answer.
+        """
+        morphology = parse(prompt, self.vocabulary) if isinstance(prompt, str) else prompt
+        morphology.check(self.record.tree)
+        return morphology
+
+    def caption(self, morphology: Morphology) -> str:
+        """The canonical prompt for a morphology."""
+        return caption(morphology, self.vocabulary)
+
+    def sampling(
+        self, *, steps: int | None = None, guidance: float | None = None, sampler: str | None = None
+    ) -> SamplingSettings:
+        """The model's own sampling settings with some replaced.
+
+        Raises:
+            InputError: a value out of range.
+        """
+        values = self.record.sampling.model_dump()
+        if steps is not None:
+            values["steps"] = steps
+        if sampler is not None:
+            values["sampler"] = sampler
+        if guidance is not None:
+            values["guidance"]["scale"] = guidance
+        return SamplingSettings.parse(values, "sampling")
+
+    def __call__(
+        self,
+        prompt: str | Morphology | Sequence[str | Morphology] = "",
+        *,
+        n: int = 1,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        sampler: str | None = None,
+    ) -> Galaxies:
+        """Dream `n` galaxies of each prompt; galaxy i (counted over all) has seed `seed` + i.
+
+        Args:
+            prompt: a prompt, a morphology, or several of them.
+            n: galaxies per prompt.
+            seed: first seed.
+            steps: noise levels, default from the model.
+            guidance: guidance scale, 1 for none, default from the model.
+            sampler: euler, heun or dpm++2m, default from the model.
+
+        Raises:
+            InputError: a prompt or a value that makes no sense.
+        """
+        if n < 1:
+            raise InputError(f"n must be at least 1, not {n}")
+        check_seed(seed)
+        prompts = [prompt] if isinstance(prompt, str | Morphology) else list(prompt)
+        morphologies = [self.understand(one) for one in prompts for _ in range(n)]
+        wishes = tuple(Wish(morphology, seed + index) for index, morphology in enumerate(morphologies))
+        settings = self.sampling(steps=steps, guidance=guidance, sampler=sampler)
+        return Galaxies(np.concatenate([images for _, images in self.dream(wishes, settings)]), wishes)
+
+    def dream(
+        self, wishes: Iterable[Wish], settings: SamplingSettings
+    ) -> Iterator[tuple[tuple[Wish, ...], Pixels]]:
+        """Dream any number of galaxies, a batch at a time.
+
+        Yields:
+            The wishes of a batch and their images, uint8 [B, S, S, 3].
+        """
+        remaining = iter(wishes)
+        while batch := tuple(islice(remaining, BATCH)):
+            yield batch, self._dream_batch(batch, settings)
+
+    @torch.inference_mode()
+    def _dream_batch(self, wishes: tuple[Wish, ...], settings: SamplingSettings) -> Pixels:
+        device = next(self.denoiser.parameters()).device
+        padded = [*wishes, *[wishes[-1]] * (BATCH - len(wishes))]
+        tree = self.record.tree
+        condition = encode([wish.morphology for wish in padded], tree, self.denoiser.surveys)
+        weights = torch.ones(condition.known.shape)
+        for row, wish in enumerate(padded):
+            for key, weight in wish.morphology.weighted_questions(tree).items():
+                weights[row, tree.questions.index(tree.by_key[key])] = weight
+        noise = torch.stack([galaxy_noise(wish.seed, self.size) for wish in padded])
+        denoise = GuidedDenoiser(self.denoiser, condition.to(device), weights.to(device), settings.guidance)
+        images = sample(denoise, noise.to(device), make_scheduler(settings.sampler, settings.steps))
+        pixels = self.denoiser.scale.decode(images[: len(wishes)]).permute(0, 2, 3, 1)
+        return np.ascontiguousarray(pixels.cpu().numpy())
+
+
+def galaxy_noise(seed: int, size: int) -> torch.Tensor:
+    """The start of a galaxy: standard normal [3, S, S], drawn on the CPU so that every device starts alike."""
+    return torch.randn((3, size, size), generator=torch.Generator().manual_seed(seed))
+
+
+def check_seed(seed: int) -> None:
+    """Raises InputError unless 0 <= seed < 2^63."""
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError(f"seed must lie between 0 and {MAX_SEED}, not {seed}")
+
+
+def find_device(name: str) -> torch.device:
+    """A torch device by name.
+
+    Raises:
+        InputError: unknown, or not present on this machine.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} cannot be used ({str(error).splitlines()[0]})") from None
+    return device

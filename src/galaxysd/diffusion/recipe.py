@@ -1,0 +1,176 @@
+"""From dataset folders to a model folder: the recipe that `galaxysd train` follows.
+
+A recipe is a YAML file (`recipes/mini.yaml`) of frozen settings. Training works in a run folder, can be stopped and
+continued at will, and leaves RUN/model, a model folder with the averaged weights, whenever it stops.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from galaxysd.diffusion.card import model_card
+from galaxysd.diffusion.data import DataSettings, GalaxyPool
+from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
+from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, SurveyInfo, save_model
+from galaxysd.diffusion.network import NetworkSettings
+from galaxysd.diffusion.task import FlowMatchingTask, TaskSettings
+from galaxysd.errors import InputError
+from galaxysd.images.dataset import Dataset
+from galaxysd.runs import Run
+from galaxysd.settings import Settings
+from galaxysd.training import checkpoint
+from galaxysd.training.fit import Budget, FitSettings, fit
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class NetworkShape(Settings):
+    """The part of `NetworkSettings` that a recipe chooses; the data decide the rest."""
+
+    patch: int = Field(default=4, ge=1)
+    widths: tuple[int, ...] = Field(default=(64, 128, 256), min_length=1)
+    blocks: int = Field(default=2, ge=1)
+    attention_from: int = Field(default=1, ge=0)
+    embedding: int = Field(default=256, ge=8)
+
+
+class Recipe(Settings):
+    """All that decides what a training does, except how long it takes."""
+
+    name: str = "mini"
+    network: NetworkShape = NetworkShape()
+    task: TaskSettings = TaskSettings()
+    data: DataSettings = DataSettings()
+    fit: FitSettings = FitSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    images: int = Field(default=1_000_000, ge=1, description="images budget unless the command says otherwise")
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, overrides: Sequence[str] = ()) -> "Recipe":
+        """A recipe by name or YAML file, with `key.path=value` overrides (values are YAML).
+
+        Raises:
+            InputError: no such recipe, or an override that does not fit.
+        """
+        import yaml
+
+        path = RECIPES / f"{name_or_path}.yaml"
+        path = path if path.is_file() else Path(name_or_path)
+        if not path.is_file():
+            names = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+            raise InputError(f"recipe {str(name_or_path)!r}: neither a built-in recipe ({names}) nor a YAML file")
+        values = cls.read(path).model_dump()
+        for override in overrides:
+            key, equals, text = override.partition("=")
+            place = values
+            *parents, last = key.split(".")
+            for parent in parents:
+                place = place.get(parent) if isinstance(place, dict) else None  # type: ignore[assignment]
+            if not equals or not isinstance(place, dict) or last not in place:
+                raise InputError(f"setting {override!r}: expected key=value with a key of the recipe, e.g. fit.batch=64")
+            try:
+                place[last] = yaml.safe_load(text)
+            except yaml.YAMLError:
+                raise InputError(f"setting {override!r}: the value is not valid YAML") from None
+        return cls.parse(values, f"recipe {name_or_path}")
+
+
+class TrainingIdentity(Settings):
+    """What makes two trainings the same: recipe and data."""
+
+    recipe: Recipe
+    datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
+    limit: int | None = None
+
+
+def train(
+    datasets: Sequence[str | Path],
+    out: str | Path,
+    *,
+    recipe: Recipe,
+    images: int | None = None,
+    minutes: float | None = None,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Train a generator on dataset folders, or go on with a training.
+
+    Args:
+        datasets: dataset folders (`galaxysd catalog build`), all with images of the same size.
+        out: run folder.
+        recipe: what to do.
+        images: images to be seen in the end, default from the recipe; a finished run goes on if this is raised.
+        minutes: stop after so many minutes; the same command continues.
+        limit: use at most so many galaxies of each dataset (for trials).
+
+    Returns:
+        `run`, `model`, `images_seen`, `seconds`, `done`.
+
+    Raises:
+        InputError: the data or settings make no sense, or the run folder belongs to another training.
+    """
+    opened = [Dataset.open(folder) for folder in datasets]
+    identity = TrainingIdentity(
+        recipe=recipe, datasets=tuple(f"{data.survey}:{data.info.inputs}" for data in opened), limit=limit
+    )
+    run = Run.open(out, identity)
+    total = images or recipe.images
+    if run.summary is not None and run.summary["images_seen"] >= total:
+        return {**run.summary, "already_done": True}
+    pool = GalaxyPool(opened, "train", recipe.data, run.folder, limit=limit)
+    held_out = GalaxyPool(opened, "val", recipe.data, run.folder, limit=limit)
+    mean, spread = pool.statistics()
+    network = NetworkSettings(
+        size=opened[0].info.size,
+        answers=len(pool.tree.columns),
+        questions=len(pool.tree.questions),
+        surveys=len(pool.surveys),
+        **recipe.network.model_dump(),
+    )
+    torch.manual_seed(recipe.fit.seed)
+    denoiser = GalaxyDenoiser(network, ImageScale(mean=mean, spread=spread), pool.tree, pool.surveys)
+    task = FlowMatchingTask(denoiser, recipe.task, held_out)
+    result = fit(task, pool, recipe.fit, run, Budget(images=total, minutes=minutes))
+    _export(run, identity, opened, pool, denoiser, result)
+    summary = {"run": str(run.folder), "model": str(run.folder / "model"), **result}
+    if result["done"]:
+        run.finish(summary)
+    return summary
+
+
+def _export(
+    run: Run,
+    identity: TrainingIdentity,
+    datasets: Sequence[Dataset],
+    pool: GalaxyPool,
+    denoiser: GalaxyDenoiser,
+    result: dict[str, Any],
+) -> None:
+    """Write RUN/model from the averaged weights of the latest checkpoint."""
+    from safetensors.torch import load_file
+
+    last = checkpoint.latest(run.folder)
+    assert last is not None  # fit always leaves one
+    denoiser.load_state_dict(load_file(last / "average.safetensors"))
+    scales = {data.survey: data.info.pixel_scale for data in reversed(datasets)}
+    size = denoiser.unet.settings.size
+    held_out = [line for line in run.metrics() if "held_out" in line]
+    record = ModelRecord(
+        tree=pool.tree,
+        surveys=tuple(SurveyInfo(token=name, size=size, pixel_scale=scales[name]) for name in pool.surveys),
+        scale=denoiser.scale,
+        sampling=identity.recipe.sampling,
+        evidence=pool.evidence(),
+        training={
+            "recipe": json.loads(identity.recipe.model_dump_json()),
+            "data": pool.describe(),
+            "data_hash": identity.content_hash(),
+            "images_seen": result["images_seen"],
+            "hours": round(result["seconds"] / 3600, 2),
+            "held_out_loss": held_out[-1]["held_out"] if held_out else None,
+        },
+    )
+    save_model(run.folder / "model", denoiser, record, model_card(record))

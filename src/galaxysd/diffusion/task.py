@@ -1,0 +1,118 @@
+"""Flow matching as a task for training/fit.py: the loss, the held-out loss, and the sheet of fixed-seed samples.
+
+Loss: E[ |D(x_s, s, c) - x|^2 / c_out(s)^2 ], the error of the network's own output (EDM eq. 8), so that every noise level
+has the same weight to begin with. Noise levels: log(s / (1 - s)) ~ N(level_mean, level_deviation).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from galaxysd.diffusion import flow
+from galaxysd.diffusion.condition import Condition, encode, random_mask
+from galaxysd.diffusion.data import GalaxyPool
+from galaxysd.diffusion.denoiser import GalaxyDenoiser
+from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
+from galaxysd.diffusion.samplers import make_scheduler, sample
+from galaxysd.images.sheet import contact_sheet
+from galaxysd.prompts import Vocabulary, parse
+from galaxysd.settings import Settings
+
+HELD_OUT_LEVELS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0)  # log noise to signal
+LEVEL_BINS = (("clean", -99.0, -2.5), ("middle", -2.5, 0.0), ("noisy", 0.0, 99.0))
+
+
+class TaskSettings(Settings):
+    """What the generator is trained on."""
+
+    level_mean: float = Field(default=-1.2, description="mean of log noise to signal")
+    level_deviation: float = Field(default=1.6, gt=0, description="deviation of log noise to signal")
+    drop_all: float = Field(default=0.1, ge=0, le=1, description="share of galaxies that lose every answer")
+    keep_all: float = Field(default=0.3, ge=0, le=1, description="share of galaxies that keep every answer")
+    drop_survey: float = Field(default=0.1, ge=0, le=1, description="share of galaxies that lose the survey token")
+    sheet: tuple[str, ...] = Field(default=(), description="prompts of the sample sheet at every snapshot")
+
+
+class FlowMatchingTask:
+    """Train a `GalaxyDenoiser` (protocol `Task` of training/fit.py)."""
+
+    def __init__(self, model: GalaxyDenoiser, settings: TaskSettings, held_out: GalaxyPool) -> None:
+        self.model: nn.Module = model
+        self.denoiser = model
+        self.settings = settings
+        generator = torch.Generator().manual_seed(0)
+        indices = np.linspace(0, len(held_out) - 1, min(256, len(held_out))).astype(np.int64)
+        self.held_images = model.scale.encode(held_out.images(indices))
+        self.held_condition = held_out.condition(indices)
+        self.held_noise = torch.randn(self.held_images.shape, generator=generator)
+
+    def loss(
+        self, model: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch of `GalaxyPool.batch`; also its mean in three ranges of noise."""
+        device = next(model.parameters()).device
+        images = self.denoiser.scale.encode(batch["images"])
+        level = flow.sample_levels(
+            len(images), self.settings.level_mean, self.settings.level_deviation, generator
+        )
+        noise = torch.randn(images.shape, generator=generator)
+        condition = random_mask(
+            Condition(batch["fractions"], batch["known"], batch["survey"]),
+            self.denoiser.answers_of.cpu(),
+            generator,
+            drop_all=self.settings.drop_all,
+            keep_all=self.settings.keep_all,
+            drop_survey=self.settings.drop_survey,
+            unknown_survey=len(self.denoiser.surveys),
+        ).to(device)
+        images, noise, level = images.to(device), noise.to(device), level.to(device)
+        denoised = model(flow.add_noise(images, noise, level), level, condition)
+        c_out = flow.coefficients(level, self.denoiser.scale.spread)[1]
+        errors = ((denoised - images) / c_out).square().mean(dim=(1, 2, 3))
+        log_ratio = torch.logit(level)
+        measured = {}
+        for name, low, high in LEVEL_BINS:
+            chosen = (log_ratio >= low) & (log_ratio < high)
+            if chosen.any():
+                measured[f"loss_{name}"] = float(errors.detach()[chosen].mean())
+        return errors.mean(), measured
+
+    @torch.no_grad()
+    def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:
+        """Held-out loss of the averaged weights, and `samples-<images>.png`, always from the same noise."""
+        denoiser = self.denoiser
+        training = {name: value.clone() for name, value in denoiser.state_dict().items()}
+        denoiser.load_state_dict(weights)
+        try:
+            measured = {f"held_out_{level:+.0f}": self._held_out(level) for level in HELD_OUT_LEVELS}
+            measured["held_out"] = sum(measured.values()) / len(measured)
+            if self.settings.sheet:
+                self._sheet().save(folder / f"samples-{images_seen:012d}.png")
+        finally:
+            denoiser.load_state_dict(training)
+        return {name: round(value, 5) for name, value in measured.items()}
+
+    def _held_out(self, log_ratio: float) -> float:
+        level = torch.full((len(self.held_images),), float(torch.sigmoid(torch.tensor(log_ratio))))
+        device = next(self.denoiser.parameters()).device
+        noisy = flow.add_noise(self.held_images, self.held_noise, level)
+        c_out = flow.coefficients(level, self.denoiser.scale.spread)[1]
+        denoised = self.denoiser(noisy.to(device), level.to(device), self.held_condition.to(device)).cpu()
+        return float(((denoised - self.held_images) / c_out).square().mean())
+
+    def _sheet(self, columns: int = 8):  # type: ignore[no-untyped-def]
+        denoiser, rows = self.denoiser, []
+        device = next(denoiser.parameters()).device
+        vocabulary = Vocabulary.load(denoiser.tree, denoiser.surveys)
+        size = denoiser.unet.settings.size
+        for row, prompt in enumerate(self.settings.sheet):
+            condition = encode([parse(prompt, vocabulary)] * columns, denoiser.tree, denoiser.surveys).to(device)
+            weights = torch.ones(condition.known.shape, device=device)
+            noise = torch.randn((columns, 3, size, size), generator=torch.Generator().manual_seed(row)).to(device)
+            guided = GuidedDenoiser(denoiser, condition, weights, GuidanceSettings())
+            images = denoiser.scale.decode(sample(guided, noise, make_scheduler("dpm++2m", 16)))
+            rows.append((prompt, images.permute(0, 2, 3, 1).cpu().numpy()))
+        return contact_sheet(rows)

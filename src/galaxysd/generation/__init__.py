@@ -1,0 +1,1 @@
+"""Galaxies on request: prompts and tables of prompts to images, manifests, contact sheets and report pages."""

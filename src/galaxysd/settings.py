@@ -1,0 +1,64 @@
+"""Frozen, closed settings objects: the base of every configuration in GalaxySD.
+
+A settings object is validated once, never changes, refuses unknown keys, is read from and written to YAML, and has a
+content hash, so that a run can say exactly what it was asked to do.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from galaxysd.errors import InputError
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, closed (unknown keys are errors), hashable by content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], source: str) -> Self:
+        """Validate `values`; a failure names `source`, the key and what would be right.
+
+        Raises:
+            InputError: a key is unknown, missing or has a wrong value.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}" for item in error.errors()
+            )
+            raise InputError(f"{source}: {problems}") from None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read settings from a YAML file.
+
+        Raises:
+            InputError: the file is missing, is not YAML, or does not fit the model.
+        """
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: expected a YAML mapping of settings, found {type(values).__name__}")
+        return cls.parse(values, str(path))
+
+    def write(self, path: str | Path) -> None:
+        """Write the settings as YAML, keys in their declared order."""
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+        Path(path).write_text(text, encoding="utf-8")
+
+    def content_hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of the canonical JSON form."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]

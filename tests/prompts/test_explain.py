@@ -1,0 +1,145 @@
+"""Explanations: contradictions are shown, unsaid steps and thin labels named."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from galaxysd.catalog.tree import DecisionTree
+from galaxysd.errors import InputError
+from galaxysd.prompts import Explanation, Vocabulary, explain, parse, render
+
+TREE = DecisionTree.load("gz2")
+WORDS = Vocabulary.load(TREE, ["sdss", "hsc"])
+SMOOTH = "t01_smooth_or_features_a01_smooth"
+
+
+def test_prompt_is_explained_question_by_question() -> None:
+    found = explain("sdss, {dusty:1.3}, early type", WORDS)
+    assert found.caption == "sdss, smooth, {dust lane:1.3}"
+    assert found.morphology == parse("sdss, smooth, {dust lane:1.3}", WORDS)
+    assert found.survey is not None and "0.2 arcsec" in found.survey
+    assert [(item.question, item.phrase, item.fraction, item.weight, item.seen) for item in found.statements] == [
+        ("t01_smooth_or_features", "smooth", 1.0, 1.0, None),
+        ("t08_odd_feature", "dust lane", 1.0, 1.3, None),
+    ]
+    assert found.statements[1].text == "Which odd feature is it?"
+    assert found.contradictions == () and found.thin == ()
+    assert found.assumed == ("something odd",)
+
+
+@pytest.mark.parametrize(
+    ("text", "contradictions", "assumed"),
+    [
+        (
+            "smooth, 2 spiral arms",
+            ("'2 spiral arms' is only asked after 'features or disk-shaped', but the prompt says 'smooth'",),
+            ("spiral galaxy", "disk not edge-on"),
+        ),
+        (
+            "no spiral arms, tightly wound",
+            ("'tightly wound spiral arms' is only asked after 'spiral galaxy', but the prompt says 'no spiral arms'",),
+            ("disk not edge-on", "features or disk-shaped"),
+        ),
+        (
+            "edge-on disk, no bulge",
+            ("'no bulge' is only asked after 'disk not edge-on', but the prompt says 'edge-on galaxy'",),
+            (),
+        ),
+        (
+            "nothing odd, merger",
+            ("'merger' is only asked after 'something odd', but the prompt says 'nothing odd'",),
+            (),
+        ),
+        (
+            "2 arms, spiral, face-on disk, 4 arms",
+            ("'2 spiral arms' + '4 spiral arms': 2 answers to one question, each gets the share 1/2",),
+            (),
+        ),
+        ("smooth, disk, edge-on", ("'smooth' + 'features or disk-shaped': 2 answers to one question",), ()),
+        ("smooth, completely round, nothing odd", (), ()),
+        ("", (), ()),
+    ],
+)
+def test_contradictions_and_unsaid_steps(text: str, contradictions: tuple[str, ...], assumed: tuple[str, ...]) -> None:
+    found = explain(text, WORDS)
+    assert len(found.contradictions) == len(contradictions)
+    assert all(note.startswith(start) for note, start in zip(found.contradictions, contradictions, strict=True))
+    assert found.assumed == assumed
+
+
+def test_question_with_several_ways_is_denied_only_when_all_are() -> None:
+    tree = DecisionTree.parse(
+        {
+            "name": "ways",
+            "questions": [
+                {"key": "kind", "text": "Kind?", "answers": ["disk", "irr", "ell"]},
+                {"key": "clumps", "text": "Clumps?", "answers": ["yes", "no"], "after": ["kind_disk", "kind_irr"]},
+            ],
+        },
+        "ways",
+    )
+    words = Vocabulary.load(tree, [])
+    assert explain("kind irr, clumps yes", words).contradictions == ()
+    assert explain("clumps yes", words).assumed == ("kind disk or kind irr",)
+    assert explain("kind ell, clumps yes", words).contradictions == (
+        "'clumps yes' is only asked after 'kind disk' or 'kind irr', but the prompt says 'kind ell'",
+    )
+
+
+def test_way_that_is_partly_unsaid_is_left_open() -> None:
+    tree = DecisionTree.parse(
+        {
+            "name": "ways",
+            "questions": [
+                {"key": "kind", "text": "Kind?", "answers": ["disk", "ell"]},
+                {"key": "odd", "text": "Odd?", "answers": ["yes", "no"]},
+                {"key": "clumps", "text": "Clumps?", "answers": ["yes", "no"], "after": ["kind_disk", "odd_yes"]},
+            ],
+        },
+        "ways",
+    )
+    found = explain("kind ell, clumps yes", Vocabulary.load(tree, []))
+    assert found.contradictions == () and found.assumed == ("kind disk or odd yes",)
+
+
+def test_thin_labels_are_named() -> None:
+    columns = ("t11_arms_number_a32_2", "t11_arms_number_a31_1", "t08_odd_feature_a38_dust_lane")
+    evidence = {SMOOTH: 100, columns[0]: 99, columns[1]: 1}
+    found = explain("smooth, 2 arms, 1 arm, dust lane", WORDS, evidence)
+    assert found.thin == (
+        "'1 spiral arm' is thin: only 1 galaxy in training",
+        "'2 spiral arms' is thin: only 99 galaxies in training",
+        "'dust lane' was never seen in training: extrapolation",
+    )
+    assert {item.answer: item.seen for item in found.statements}[SMOOTH] == 100
+
+
+def test_bad_prompt_stays_an_input_error() -> None:
+    with pytest.raises(InputError, match="xyzzy"):
+        explain("xyzzy", WORDS)
+
+
+def test_json_round_trip() -> None:
+    found = explain("sdss, smooth, {2 spiral arms:1.3}", WORDS, {SMOOTH: 5})
+    assert Explanation.model_validate_json(found.model_dump_json()) == found
+
+
+def rendered(text: str, evidence: dict[str, int] | None = None) -> str:
+    console = Console(file=io.StringIO(), width=160, color_system=None)
+    console.print(render(explain(text, WORDS, evidence)))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_rendering_shows_everything() -> None:
+    page = rendered("sdss, smooth, {2 spiral arms:1.3}", {SMOOTH: 12345})
+    for text in ("sdss, smooth, {2 spiral arms:1.3}", "0.2 arcsec", "How many spiral arms are there?", "12,345", "1.3"):
+        assert text in page
+    assert "contradiction: '2 spiral arms'" in page
+    assert "left open: spiral galaxy" in page
+    assert "never seen in training" in page
+
+
+def test_rendering_of_nothing() -> None:
+    assert "unconditional" in rendered("") and "any survey" in rendered("")
+    assert "hsc: no description" in rendered("hsc")
