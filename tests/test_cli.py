@@ -11,6 +11,8 @@ import galaxysd
 from galaxysd.cli import main
 from galaxysd.images.dataset import Dataset
 
+BUILD = ["catalog", "build", "--votes", "v.csv", "--images", "i", "--survey", "s"]
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -92,7 +94,7 @@ def test_toy_and_catalog_build(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     condition = "t01_smooth_or_features_a01_smooth > 0.5"
     fewer = result(capsys, *build, "--withhold", condition, "--out", str(tmp_path / "fewer"))["galaxies"]
     smooth = int((dataset.catalog.frame["t01_smooth_or_features_a01_smooth"] > 0.5).sum())
-    assert 0 < smooth and fewer == 60 - smooth
+    assert smooth > 0 and fewer == 60 - smooth
     spirals = result(capsys, *build, "--well-sampled", "t04_spiral", "--out", str(tmp_path / "sampled"))["galaxies"]
     assert 0 < spirals < 60
 
@@ -142,14 +144,8 @@ def test_train_dry_run_resolves_the_recipe(capsys: pytest.CaptureFixture[str], t
         (["demo", "--n", "0", "--model", "{model}", "--out", "{out}"], "n must lie between 1"),
         (["toy", "-n", "0", "--out", "{out}"], "0"),
         (["train", "--data", "nowhere", "--recipe", "nope", "--out", "{out}"], "recipe 'nope'"),
-        (
-            ["catalog", "build", "--votes", "v.csv", "--images", "i", "--survey", "s", "--tree", "oak", "--out", "{out}"],
-            "tree 'oak'",
-        ),
-        (
-            ["catalog", "build", "--votes", "v.csv", "--images", "i", "--survey", "s", "--size", "0", "--out", "{out}"],
-            "size",
-        ),
+        ([*BUILD, "--tree", "oak", "--out", "{out}"], "tree 'oak'"),
+        ([*BUILD, "--size", "0", "--out", "{out}"], "size"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(

@@ -55,8 +55,15 @@ def test_a_folder_of_somebody_else_is_refused(model: Path, tmp_path: Path) -> No
 
 
 def test_there_are_sixteen_prompts_that_every_word_of_is_known() -> None:
-    vocabulary = Vocabulary.load(DecisionTree.load("gz2").union(DecisionTree.load("efigi")), ("sdss", "sdss-r90", "efigi"))
-    texts = [*PROMPTS.values(), *CHANGES, *(end for ends in WALKS for end in ends), *(s.replace("<w>", "2") for s in SWEEPS)]
+    vocabulary = Vocabulary.load(
+        DecisionTree.load("gz2").union(DecisionTree.load("efigi")), ("sdss", "sdss-r90", "efigi")
+    )
+    texts = [
+        *PROMPTS.values(),
+        *CHANGES,
+        *(end for ends in WALKS for end in ends),
+        *(s.replace("<w>", "2") for s in SWEEPS),
+    ]
     for text in texts:
         parse(text, vocabulary)
     assert len(PROMPTS) == 16 and len(set(PROMPTS.values())) == 16

@@ -67,7 +67,8 @@ def test_there_is_no_utils() -> None:
 
 
 def test_the_check_itself_sees_every_kind_of_import() -> None:
-    source = "import galaxysd\nimport galaxysd.app.store\ndef f():\n    from galaxysd import cli\n    from galaxysd.images.x import y"
+    lines = ["import galaxysd", "import galaxysd.app.store", "def f():", "    from galaxysd import cli"]
+    source = "\n".join([*lines, "    from galaxysd.images.x import y"])
     assert set(imported_rooms(source)) == {"app", "cli", "images"}
 
 
@@ -86,7 +87,9 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert not HEAVY & modules_after("-c", "import galaxysd")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["catalog", "build", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["generate", "--help"], ["catalog", "build", "--help"], ["--version"]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     found = modules_after("-m", "galaxysd", *arguments)
     assert "galaxysd.cli" in found

@@ -1,7 +1,7 @@
 """The command line: one verb per room, no logic of its own.
 
-Heavy libraries are imported inside the verbs, so that `galaxysd --help` is immediate. Results go to stdout (as JSON with
-`--json`), progress and errors to stderr. Exit codes: 0 done, 2 bad input, 130 interrupted.
+Heavy libraries are imported inside the verbs, so that `galaxysd --help` is immediate. Results go to stdout (as JSON
+with `--json`), progress and errors to stderr. Exit codes: 0 done, 2 bad input, 130 interrupted.
 """
 
 import json
@@ -110,7 +110,7 @@ def generate(
     seed: Seed = 0,
     formats: Annotated[
         list[Literal["png", "fits", "parquet"]] | None,
-        Parameter(name="--format", consume_multiple=False, negative=(), help="png (default), fits, parquet; repeatable."),
+        Parameter(name="--format", consume_multiple=False, negative=(), help="Default png; repeatable."),
     ] = None,
     steps: Annotated[int | None, Parameter(help="Sampling steps; default from the model.")] = None,
     guidance: Annotated[float | None, Parameter(help="Guidance scale, 1 for none; default from the model.")] = None,
@@ -157,7 +157,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, Parameter(help="Seed of everything random; default from the recipe.")] = None,
     limit: Limit = None,
-    dry_run: Annotated[bool, Parameter(negative=(), show_default=False, help="Print the resolved recipe and stop.")] = False,
+    dry_run: Annotated[bool, Parameter(negative=(), show_default=False, help="Print the recipe and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on datasets, or go on with a training."""
@@ -188,8 +188,8 @@ def toy(
     from galaxysd.images.toy import make_toy_survey
 
     folder = make_toy_survey(out, n, seed, size)
-    text = f"{n:,} galaxies in {folder}\nnext: galaxysd catalog build --votes {folder}/votes.csv --images {folder}/images "
-    _print({"out": str(folder), "galaxies": n}, as_json, text + "--tree gz2 --survey toy --out DATASET")
+    build = f"galaxysd catalog build --votes {folder}/votes.csv --images {folder}/images --survey toy --out DATASET"
+    _print({"out": str(folder), "galaxies": n}, as_json, f"{n:,} galaxies in {folder}\nnext: {build}")
 
 
 @catalog_app.command
@@ -203,7 +203,7 @@ def build(
     schema: Annotated[
         Literal["auto", "galaxy_zoo", "kaggle", "efigi", "table", "classes"], Parameter(help="What the columns mean.")
     ] = "auto",
-    fractions: Annotated[Literal["weighted", "debiased"], Parameter(help="Which fractions of Galaxy Zoo 2.")] = "weighted",
+    fractions: Annotated[Literal["weighted", "debiased"], Parameter(help="Which of Galaxy Zoo 2.")] = "weighted",
     mapping: Annotated[Path | None, Parameter(help="Table objid, sample, asset_id that names the images.")] = None,
     classes: Annotated[Path | None, Parameter(help="YAML that says what hard classes mean.")] = None,
     crop: Annotated[int | None, Parameter(help="Side of the central crop, source px; default the largest.")] = None,

@@ -21,7 +21,7 @@ from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
 from galaxysd.generation.generate import GenerateReport, generate
 from galaxysd.generation.manifest import read_manifest
-from galaxysd.generation.page import Code, Figure, Section, Table, build_page
+from galaxysd.generation.page import Code, Figure, Part, Section, Table, build_page
 from galaxysd.generation.table import Requests
 from galaxysd.generation.walks import Walk, interpolation, same_seed, weight_sweep
 from galaxysd.images.sheet import contact_sheet
@@ -35,7 +35,7 @@ PROMPTS = {
     "cigar-shaped": "sdss, smooth, cigar shaped galaxy",
     "edge-on, rounded bulge": "sdss, features or disk-shaped, edge-on galaxy, with rounded edge-on bulge",
     "edge-on, no bulge": "sdss, features or disk-shaped, edge-on galaxy, no edge-on bulge",
-    "barred spiral": "sdss, features or disk-shaped, not edge-on, spiral galaxy, bar-shaped structure in the center of galaxy",
+    "barred spiral": "sdss, features or disk-shaped, not edge-on, spiral galaxy, bar-shaped structure",
     "two arms, tightly wound": "sdss, spiral galaxy, tightly wound spiral arms, 2 spiral arms",
     "two arms, loosely wound": "sdss, spiral galaxy, loosely wound spiral arms, 2 spiral arms",
     "four arms": "sdss, spiral galaxy, 4 spiral arms",
@@ -136,8 +136,8 @@ def run_demo(out: str | Path = "demo", *, model: str = "mini", device: str = "cp
     page = build_page(
         out / "index.html",
         title="Galaxies on request",
-        lead="Every galaxy on this page was dreamed by a model that learned from the votes of Galaxy Zoo volunteers what the "
-        "words mean. None of them exists.",
+        lead="Every galaxy on this page was dreamed by a model that learned what the words mean from the votes of "
+        "volunteers. None of them exists.",
         sections=sections,
         footer=f"model {model} ({pipeline.model_hash}), first seed {seed}, device {device}",
     )
@@ -158,7 +158,7 @@ def _gallery(
 ) -> Section:
     images = np.stack([_read(folder / row["file"]) for row in read_manifest(report.manifest)])
     rows = list(zip(prompts, np.split(images, len(prompts)), strict=True))
-    parts: list[str | Figure | Table] = [
+    parts: list[Part] = [
         f"{len(prompts)} requests, {n} galaxies each, none of them picked by hand.",
         Figure(
             contact_sheet(rows),
@@ -170,8 +170,8 @@ def _gallery(
     if EXTRAPOLATION in prompts:
         parts.insert(
             1,
-            f"One row is an extrapolation, {EXTRAPOLATION}: every such galaxy was kept out of the training of the shipped "
-            "model. It has seen smooth galaxies and it has seen dust lanes, never one with the other.",
+            f"One row is an extrapolation, {EXTRAPOLATION}: every such galaxy was kept out of the training of the "
+            "shipped model. It has seen smooth galaxies and it has seen dust lanes, never one with the other.",
         )
     if left_out:
         parts.append(f"Left out, because this model does not know the words: {'; '.join(left_out)}.")
@@ -195,21 +195,18 @@ def _walk_all(pipeline: GalaxyPipeline, seed: int) -> list[Section]:
             bar.advance(task)
             return walk
 
-        between = {
-            ends: [counted(interpolation(pipeline, *ends, seed=one)) for one in seeds] for ends in walks
-        }
+        between = {ends: [counted(interpolation(pipeline, *ends, seed=one)) for one in seeds] for ends in walks}
         same = [counted(same_seed(pipeline, changes, seed=one)) for one in seeds] if changes else []
-        weighed = {
-            template: [counted(weight_sweep(pipeline, template, WEIGHTS, seed=one)) for one in seeds] for template in sweeps
-        }
+        weighed = {text: [counted(weight_sweep(pipeline, text, WEIGHTS, seed=one)) for one in seeds] for text in sweeps}
     sections = []
     if between:
         text = "The same noise, while the request moves in even steps from one morphology to another."
         figures = [_figure(walks, f"From “{start}” to “{end}”.") for (start, end), walks in between.items()]
         sections.append(Section("Between two morphologies", [text, *figures]))
     if same:
-        text = "One seed, one start, different words. What stays (place, tilt, size) comes from the noise, what changes from the words."
-        sections.append(Section("One seed, many prompts", [text, _figure(same, "From left to right: " + "; ".join(changes) + ".")]))
+        text = "One seed, one start, different words: what stays comes from the noise, what changes from the words."
+        caption = f"From left to right: {'; '.join(changes)}."
+        sections.append(Section("One seed, many prompts", [text, _figure(same, caption)]))
     if weighed:
         text = "A phrase in braces carries a weight: {dust lane:1.3} asks more strongly than dust lane does."
         weights = ", ".join(f"{weight:g}" for weight in WEIGHTS)
@@ -220,34 +217,39 @@ def _walk_all(pipeline: GalaxyPipeline, seed: int) -> list[Section]:
 
 def _figure(walks: list[Walk], caption: str) -> Figure:
     rows = [(f"seed {walk.seed}", walk.images) for walk in walks]
-    return Figure(contact_sheet(rows), alt=f"Rows of {len(walks[0].images)} dreamed galaxies. {caption}", caption=caption)
+    alt = f"Rows of {len(walks[0].images)} dreamed galaxies. {caption}"
+    return Figure(contact_sheet(rows), alt=alt, caption=caption)
 
 
 def _understanding(pipeline: GalaxyPipeline) -> Section:
     text = (
-        "A prompt is read into answers to the questions that the volunteers were asked; what it leaves open stays open. "
-        "galaxysd prompt shows this for any text, with what contradicts itself and what the model has rarely seen."
+        "A prompt is read into answers to the questions that the volunteers were asked; what it leaves open stays "
+        "open. galaxysd prompt shows this for any text, with contradictions and with what the model has rarely seen."
     )
     if not understands(pipeline, EXPLAINED):
         return Section("How a prompt is understood", [text])
     reading = explain(EXPLAINED, pipeline.vocabulary, pipeline.record.evidence or None)
-    rows = [
-        (item.text, item.phrase, f"{item.fraction:g}", f"{item.weight:g}", "?" if item.seen is None else f"{item.seen:,}")
-        for item in reading.statements
-    ]
+    rows = []
+    for item in reading.statements:
+        seen = "?" if item.seen is None else f"{item.seen:,}"
+        rows.append((item.text, item.phrase, f"{item.fraction:g}", f"{item.weight:g}", seen))
     notes = [
         *(f"Contradiction: {note}." for note in reading.contradictions),
         *(f"Left open: {note}." for note in reading.assumed),
         *(f"Training: {note}." for note in reading.thin),
     ]
-    table = Table(("question", "answer asked for", "share", "weight", "training galaxies"), rows, caption=f"“{EXPLAINED}”")
-    return Section("How a prompt is understood", [text, Code(shlex.join(["galaxysd", "prompt", EXPLAINED])), table, *notes])
+    columns = ("question", "answer asked for", "share", "weight", "training galaxies")
+    parts: list[Part] = [
+        Code(shlex.join(["galaxysd", "prompt", EXPLAINED])),
+        Table(columns, rows, caption=f"“{EXPLAINED}”"),
+    ]
+    return Section("How a prompt is understood", [text, *parts, *notes])
 
 
 def _again(prompts: dict[str, str], report: GenerateReport, model: str, n: int) -> Section:
     text = (
-        "A galaxy is its prompt and its seed. galaxies/manifest.parquet has a row for each with everything needed to dream "
-        "it again; these commands repeat the rows of the first figure, pixel for pixel on the same kind of machine."
+        "A galaxy is its prompt and its seed. galaxies/manifest.parquet has a row for each with everything needed to "
+        "dream it again; these commands repeat the first figure, pixel for pixel on the same kind of machine."
     )
     options = [(str(report.seed + index * n), f"again-{index:02d}") for index in range(len(prompts))]
     lines = [

@@ -25,7 +25,9 @@ from galaxysd.images.decode import decode
 PROMPTS = ["sdss, spiral galaxy, {bar:1.5}", "efigi, merger", "", "smooth, {dust lane:0.5}"]
 
 
-def run(pipeline: GalaxyPipeline, out: Path, prompts: list[str] = PROMPTS, n: int = 5, **options: Any) -> GenerateReport:
+def run(
+    pipeline: GalaxyPipeline, out: Path, prompts: list[str] = PROMPTS, n: int = 5, **options: Any
+) -> GenerateReport:
     return generate(pipeline, Requests.of(prompts, n), out=out, model="tiny", **options)
 
 
@@ -50,8 +52,9 @@ def folder(pipeline: GalaxyPipeline, tmp_path_factory: pytest.TempPathFactory) -
 def test_a_run_leaves_what_it_promises(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "images", "images-00000.parquet", "manifest.parquet", "sheet.png", "settings.yaml", "versions.json", "done.json",
-    }  # fmt: skip
+        *("images", "images-00000.parquet", "manifest.parquet", "sheet.png"),
+        *("settings.yaml", "versions.json", "done.json"),
+    }
     assert len(list((folder / "images").glob("*.png"))) == len(list((folder / "images").glob("*.fits"))) == 20
 
 
@@ -79,9 +82,7 @@ def test_every_row_alone_gives_the_pixels_of_its_file(folder: Path, pipeline: Ga
 
 def test_a_galaxy_does_not_depend_on_its_neighbours(folder: Path, pipeline: GalaxyPipeline, tmp_path: Path) -> None:
     run(pipeline, tmp_path / "one", [PROMPTS[1]], n=1, seed=3 + 5)
-    assert np.array_equal(
-        pixels(tmp_path / "one/images/000000-0000.png"), pixels(folder / "images/000001-0000.png")
-    )
+    assert np.array_equal(pixels(tmp_path / "one/images/000000-0000.png"), pixels(folder / "images/000001-0000.png"))
 
 
 def test_all_formats_hold_the_same_pixels(folder: Path) -> None:
@@ -125,7 +126,9 @@ def test_the_sheet_is_bounded(pipeline: GalaxyPipeline, tmp_path: Path, monkeypa
             assert np.array_equal(image, pixels(tmp_path / f"p/images/{number:06d}-{index:04d}.png"))
 
 
-def test_the_same_call_again_is_a_no_op(pipeline: GalaxyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_call_again_is_a_no_op(
+    pipeline: GalaxyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = run(pipeline, tmp_path / "o")
     monkeypatch.setattr(pipeline, "dream", lambda *_: pytest.fail("nothing is left to dream"))
     second = run(pipeline, tmp_path / "o")

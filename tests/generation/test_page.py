@@ -44,7 +44,8 @@ def test_pictures_lie_inside_the_page_unchanged(tmp_path: Path) -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
-    text = page(tmp_path, Section("s", ["p", Figure(Image.fromarray(IMAGE), alt="x"), Code("ls"), Table(("a",), [("1",)])]))
+    parts = ["p", Figure(Image.fromarray(IMAGE), alt="x"), Code("ls"), Table(("a",), [("1",)])]
+    text = page(tmp_path, Section("s", parts))
     tags = Tags(text)
     addresses = [value for _, attributes in tags.found for key in ("src", "href") if (value := attributes.get(key))]
     assert addresses and all(value.startswith(("data:", "#")) for value in addresses)
@@ -53,8 +54,8 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
 
 def test_text_is_escaped(tmp_path: Path) -> None:
     evil = "<script>alert('x')</script>"
-    sections = Section(evil, [evil, Figure(IMAGE, alt=f'"{evil}', caption=evil), Table((evil,), [(evil,)], caption=evil), Code(evil)])
-    tags = Tags(page(tmp_path, sections))
+    figure, table = Figure(IMAGE, alt=f'"{evil}', caption=evil), Table((evil,), [(evil,)], caption=evil)
+    tags = Tags(page(tmp_path, Section(evil, [evil, figure, table, Code(evil)])))
     assert not tags.all("script") and tags.all("img")[0]["alt"] == f'"{evil}'
 
 

@@ -1,4 +1,4 @@
-"""The denoiser D(x_s, s, condition): the network, its preconditioning, and the units of its images.
+"""The denoiser D(x_s, s, condition): the network, its scaling, and the units of its images.
 
 Samplers, losses and networks meet only here. Images go in and out as float32 [B, 3, S, S] in model units, which
 `ImageScale` makes from 8-bit pixels and back.
@@ -54,8 +54,8 @@ class GalaxyDenoiser(nn.Module):
 
     def forward(self, noisy: Tensor, level: Tensor, condition: Condition) -> Tensor:
         """x_s [B, 3, S, S], s [B] -> the expected clean image [B, 3, S, S] (flow.py)."""
-        c_skip, c_out, c_in = flow.coefficients(level, self.scale.spread)
+        scaled = flow.input_scale(level, self.scale.spread) * noisy
         precision = fast_precision(noisy.device)
         with torch.autocast(noisy.device.type, precision, enabled=precision != torch.float32):
-            raw = self.unet(c_in * noisy, level, condition.fractions, condition.known, condition.survey)
-        return c_skip * noisy + c_out * raw.float()
+            raw = self.unet(scaled, level, condition.fractions, condition.known, condition.survey)
+        return self.scale.spread * raw.float()

@@ -4,13 +4,10 @@ An image x and noise e make the noisy image  x_s = (1 - s) x + s e  for a noise 
 sampling starts exactly where training ends: Lipman et al. 2023, arXiv 2210.02747). The same point in the terms of
 Karras et al. 2022 (EDM, arXiv 2206.00364): noise to signal sigma = s / (1 - s).
 
-The network output F is not the image. Following EDM (table 1), carried over to x_s:
-
-    D(x_s, s) = c_skip x_s + c_out F(c_in x_s, s)
-    c_skip = d^2 (1 - s) / r^2,   c_out = s d / r,   c_in = 1 / r,   r^2 = s^2 + d^2 (1 - s)^2
-
-with d the spread of the data. Near pure noise D = d F, the network draws the image; near the clean end D = x_s + s F, it
-only removes the noise, so texture of any amplitude passes through untouched.
+The network sees c_in x_s = x_s / r with r^2 = s^2 + d^2 (1 - s)^2, d the spread of the data, and draws the clean image
+itself (x-prediction): D = d F(c_in x_s, s). The error is weighed by 1 / c_out^2, c_out = s d / r, which is EDM's weight,
+bounded so that levels far below the sky noise do not outweigh all else. Predicting the image rather than the noise lets
+the narrow layers of a small network carry the galaxy only (docs/decisions.md has the pilots).
 """
 
 from typing import Protocol
@@ -35,11 +32,22 @@ def add_noise(images: Tensor, noise: Tensor, level: Tensor) -> Tensor:
     return (1 - _column(level)) * images + _column(level) * noise
 
 
-def coefficients(level: Tensor, spread: float) -> tuple[Tensor, Tensor, Tensor]:
-    """c_skip, c_out, c_in of the preconditioning, each [B, 1, 1, 1]."""
+def input_scale(level: Tensor, spread: float) -> Tensor:
+    """c_in = 1 / r, [B, 1, 1, 1]: brings x_s to unit variance."""
     s = _column(level)
-    r = torch.sqrt(s**2 + spread**2 * (1 - s) ** 2)
-    return spread**2 * (1 - s) / r**2, s * spread / r, 1 / r
+    return (s**2 + spread**2 * (1 - s) ** 2).rsqrt()
+
+
+def loss_weight(level: Tensor, spread: float, least_error: float) -> Tensor:
+    """1 / max(c_out, least_error)^2 with c_out = s d / r, [B, 1, 1, 1] (EDM table 1).
+
+    Args:
+        level: s, [B].
+        spread: d.
+        least_error: in model units; errors below it are not worth chasing (an 8-bit step is 0.008).
+    """
+    c_out = _column(level) * spread * input_scale(level, spread)
+    return c_out.clamp(min=least_error) ** -2
 
 
 def velocity(noisy: Tensor, denoised: Tensor, level: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Flow matching as a task for training/fit.py: the loss, the held-out loss, and the sheet of fixed-seed samples.
 
-Loss: E[ |D(x_s, s, c) - x|^2 / c_out(s)^2 ], the error of the network's own output (EDM eq. 8), so that every noise level
-has the same weight to begin with. Noise levels: log(s / (1 - s)) ~ N(level_mean, level_deviation).
+Loss: E[ w(s) |D(x_s, s, c) - x|^2 ] with the weight of flow.py. Noise levels: log(s / (1 - s)) ~ N(level_mean,
+level_deviation).
 """
 
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ class TaskSettings(Settings):
 
     level_mean: float = Field(default=-1.2, description="mean of log noise to signal")
     level_deviation: float = Field(default=1.6, gt=0, description="deviation of log noise to signal")
+    least_error: float = Field(default=0.03, gt=0, description="bound of the loss weight, see flow.loss_weight")
     drop_all: float = Field(default=0.1, ge=0, le=1, description="share of galaxies that lose every answer")
     keep_all: float = Field(default=0.3, ge=0, le=1, description="share of galaxies that keep every answer")
     drop_survey: float = Field(default=0.1, ge=0, le=1, description="share of galaxies that lose the survey token")
@@ -70,8 +72,8 @@ class FlowMatchingTask:
         ).to(device)
         images, noise, level = images.to(device), noise.to(device), level.to(device)
         denoised = model(flow.add_noise(images, noise, level), level, condition)
-        c_out = flow.coefficients(level, self.denoiser.scale.spread)[1]
-        errors = ((denoised - images) / c_out).square().mean(dim=(1, 2, 3))
+        weight = flow.loss_weight(level, self.denoiser.scale.spread, self.settings.least_error)
+        errors = (weight * (denoised - images).square()).mean(dim=(1, 2, 3))
         log_ratio = torch.logit(level)
         measured = {}
         for name, low, high in LEVEL_BINS:
@@ -99,11 +101,11 @@ class FlowMatchingTask:
         level = torch.full((len(self.held_images),), float(torch.sigmoid(torch.tensor(log_ratio))))
         device = next(self.denoiser.parameters()).device
         noisy = flow.add_noise(self.held_images, self.held_noise, level)
-        c_out = flow.coefficients(level, self.denoiser.scale.spread)[1]
+        weight = flow.loss_weight(level, self.denoiser.scale.spread, self.settings.least_error)
         denoised = self.denoiser(noisy.to(device), level.to(device), self.held_condition.to(device)).cpu()
-        return float(((denoised - self.held_images) / c_out).square().mean())
+        return float((weight * (denoised - self.held_images).square()).mean())
 
-    def _sheet(self, columns: int = 8):  # type: ignore[no-untyped-def]
+    def _sheet(self, columns: int = 8) -> Image.Image:
         denoiser, rows = self.denoiser, []
         device = next(denoiser.parameters()).device
         vocabulary = Vocabulary.load(denoiser.tree, denoiser.surveys)

@@ -11,7 +11,6 @@ one. Only one part is in memory.
 """
 
 import errno
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +46,9 @@ SHEET_SIDE = 128  # px of a galaxy on the sheet, about
 LABEL = 100  # characters
 
 # What a file says of itself. No time, so that the same galaxy is the same file.
-PROVENANCE = ("id", "prompt", "caption", "survey", "seed", "steps", "guidance", "sampler", "model", "model_hash", "galaxysd")
+PROVENANCE = (
+    *("id", "prompt", "caption", "survey", "seed", "steps", "guidance", "sampler", "model", "model_hash", "galaxysd"),
+)
 COLUMNS = tuple(manifest.SCHEMA.field(name) for name in PROVENANCE if name != "id")  # of a Parquet shard
 
 
@@ -232,7 +233,7 @@ class _Work:
         sheet = contact_sheet(rows, scale=scale, footer=f"{self.maker.model} {pipeline.model_hash}, seed {self.seed}")
         temporary = self.out / "sheet.png.tmp"
         sheet.save(temporary, format="PNG")
-        os.replace(temporary, self.out / "sheet.png")
+        temporary.replace(self.out / "sheet.png")
 
     def _file(self, item: Item, index: int) -> str:
         """Name of the file with a galaxy's image, relative to the folder. Made from its id, never from its prompt."""
@@ -255,9 +256,11 @@ def on_sheet(item: Item) -> bool:
 
 
 def _formats(formats: Sequence[str]) -> tuple[Format, ...]:
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise InputError(f"format {unknown[0]!r} is not one of {', '.join(FORMATS)}" if unknown else "no format is given")
+    if not formats:
+        raise InputError(f"no format is given; choose of {', '.join(FORMATS)}")
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"format {name!r} is not one of {', '.join(FORMATS)}")
     return tuple(name for name in FORMATS if name in formats)
 
 

@@ -5,7 +5,6 @@ the same pixels.
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -138,14 +137,15 @@ def regenerate(pipeline: GalaxyPipeline, row: Mapping[str, Any]) -> npt.NDArray[
     )
     check_seed(row["seed"])
     ((_, images),) = pipeline.dream([Wish(morphology, row["seed"])], sampling)
-    return images[0]
+    image: npt.NDArray[np.uint8] = images[0]
+    return image
 
 
 def write_table(path: Path, table: pa.Table) -> None:
     """One Parquet file that is whole or not there."""
     temporary = path.with_name(path.name + ".tmp")
     pq.write_table(table, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def merge(parts: Sequence[Path], path: Path) -> None:
@@ -154,7 +154,7 @@ def merge(parts: Sequence[Path], path: Path) -> None:
     with pq.ParquetWriter(temporary, SCHEMA) as writer:
         for part in parts:
             writer.write_table(pq.read_table(part, schema=SCHEMA))
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_manifest(path: str | Path) -> list[Row]:

@@ -74,8 +74,8 @@ class Requests:
             InputError: no prompt, or `n` out of range.
         """
         _check_n(n, "n")
-        seeds = pl.Series("seed", [None] * len(prompts), dtype=pl.Int64)
-        return cls(pl.DataFrame({"prompt": pl.Series(prompts, dtype=pl.String), "n": [n] * len(prompts), "seed": seeds}))
+        frame = pl.DataFrame({"prompt": prompts}, schema={"prompt": pl.String})
+        return cls(frame.with_columns(n=pl.lit(n, dtype=pl.Int64), seed=pl.lit(None, dtype=pl.Int64)))
 
     @classmethod
     def read(cls, path: str | Path, n: int = 1) -> Self:
@@ -158,7 +158,9 @@ class Requests:
         check_seed(seed + self.galaxies - 1)
         understood: set[str] = set()
         for number, (prompt, n, own) in enumerate(self.frame.iter_rows(), start=1):
-            where = f"{self.source}: row {number}: " if self.source else f"prompt {number}: " if len(self.frame) > 1 else ""
+            where = f"prompt {number}: " if len(self.frame) > 1 else ""
+            if self.source:
+                where = f"{self.source}: row {number}: "
             if own is not None and own + n - 1 > MAX_SEED:
                 raise InputError(f"{where}seed + n must not exceed {MAX_SEED}")
             if prompt in understood:

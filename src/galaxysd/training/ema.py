@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class ExponentialMovingAverage:
-    """Average whose memory grows with training: decay = 1 - 1 / (1 + images / memory), bounded by `decay`.
+    """Average over roughly the last `fraction` of the images seen.
 
     A fixed decay would carry the random start along for long, or forget too fast late; a memory that grows with the
     number of images seen (a power-function average, Karras et al. 2024, EDM2 section 3.1) does neither.
@@ -20,5 +20,5 @@ class ExponentialMovingAverage:
     def update(self, model: nn.Module, *, images_seen: int, batch: int) -> None:
         """Fold the current weights in, after `images_seen` images of which `batch` came last."""
         share = min(1.0, batch / max(batch, self.fraction * images_seen))
-        for name, value in model.state_dict().items():
-            self.weights[name].lerp_(value, share)
+        current = model.state_dict()
+        torch._foreach_lerp_(list(self.weights.values()), [current[name] for name in self.weights], share)

@@ -125,7 +125,7 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
     decay = [weight for weight in task.model.parameters() if weight.ndim > 1]
     no_decay = [weight for weight in task.model.parameters() if weight.ndim <= 1]
     groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": no_decay, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
     task.model.to(accelerator.device)
     average = ExponentialMovingAverage(task.model, fraction=settings.average)
     images_seen, seconds = 0, 0.0
