@@ -1,0 +1,119 @@
+"""Conditions, their masking, and guidance."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galaxysd.catalog.tree import DecisionTree
+from galaxysd.diffusion.condition import Condition, answers_of, encode, random_mask
+from galaxysd.diffusion.data import dihedral
+from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
+from galaxysd.errors import InputError
+from galaxysd.prompts import Morphology, Vocabulary, parse
+
+TREE = DecisionTree.load("gz2")
+SURVEYS = ("sdss", "efigi")
+
+
+def full_condition(batch: int) -> Condition:
+    return Condition(
+        torch.rand(batch, len(TREE.columns)), torch.ones(batch, len(TREE.questions), dtype=torch.bool), torch.zeros(batch).long()
+    )
+
+
+def test_encode_keeps_order_and_unknown_survey() -> None:
+    vocabulary = Vocabulary.load(TREE, SURVEYS)
+    condition = encode([parse("efigi, bar", vocabulary), parse("", vocabulary)], TREE, SURVEYS)
+    assert condition.survey.tolist() == [1, 2]
+    column = TREE.columns.index("t03_bar_a06_bar")
+    assert condition.fractions[0, column] == 1 and condition.fractions[0].sum() == 1
+    assert condition.known.sum(dim=1).tolist() == [1, 0]
+
+
+def test_encode_refuses_a_survey_the_model_does_not_know() -> None:
+    with pytest.raises(InputError, match="'hubble' is not known to this model; it knows: sdss, efigi"):
+        encode([Morphology(survey="hubble")], TREE, SURVEYS)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_masked_questions_carry_no_trace(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    answers = answers_of(TREE)
+    masked = random_mask(
+        full_condition(16), answers, generator, drop_all=0.2, keep_all=0.2, drop_survey=0.5, unknown_survey=2
+    )
+    hidden = ~masked.known[:, answers]
+    assert float(masked.fractions[hidden].abs().sum()) == 0
+    assert set(masked.survey.tolist()) <= {0, 2}
+
+
+def test_masking_happens_as_often_as_asked() -> None:
+    masked = random_mask(
+        full_condition(20_000),
+        answers_of(TREE),
+        torch.Generator().manual_seed(0),
+        drop_all=0.1,
+        keep_all=0.3,
+        drop_survey=0.1,
+        unknown_survey=2,
+    )
+    known = masked.known.sum(dim=1)
+    # Besides the shares asked for, a keep probability near 0 or 1 also hides or keeps all: 1/12 of the remaining 0.6.
+    assert float((known == 0).float().mean()) == pytest.approx(0.1 + 0.6 / 12, abs=0.01)
+    assert float((known == len(TREE.questions)).float().mean()) == pytest.approx(0.3 + 0.6 / 12, abs=0.01)
+    assert float((masked.survey == 2).float().mean()) == pytest.approx(0.1, abs=0.01)
+
+
+def test_dihedral_gives_the_eight_orientations() -> None:
+    image = torch.arange(3 * 4 * 4).view(1, 3, 4, 4)
+    turned = dihedral(image.repeat(8, 1, 1, 1), torch.arange(8))
+    assert torch.equal(turned[0], image[0])
+    assert len({tuple(one.flatten().tolist()) for one in turned}) == 8
+    assert all(torch.equal(one.sort().values, image.flatten().sort().values) for one in turned.flatten(1))
+
+
+class Additive:
+    """A stand-in with a known answer: D = sum of the known fractions."""
+
+    answers_of = answers_of(TREE)
+
+    def __init__(self) -> None:
+        self.passes = 0
+
+    def __call__(self, noisy: torch.Tensor, level: torch.Tensor, condition: Condition) -> torch.Tensor:
+        self.passes += 1
+        return torch.zeros_like(noisy) + condition.fractions.sum(dim=1)[:, None, None, None]
+
+
+def guided(scale: float, weights: torch.Tensor, level: float = 0.9) -> tuple[float, int]:
+    fractions = torch.zeros(1, len(TREE.columns))
+    fractions[0, TREE.columns.index("t03_bar_a06_bar")] = 1
+    fractions[0, TREE.columns.index("t04_spiral_a08_spiral")] = 1
+    known = torch.zeros(1, len(TREE.questions), dtype=torch.bool)
+    known[0, 2] = known[0, 3] = True
+    model = Additive()
+    denoiser = GuidedDenoiser(
+        model, Condition(fractions, known, torch.zeros(1).long()), weights, GuidanceSettings(scale=scale, from_level=0.2)
+    )  # type: ignore[arg-type]
+    value = denoiser(torch.zeros(1, 3, 2, 2), torch.tensor([level]))
+    return float(value.mean()), model.passes
+
+
+def test_guidance_follows_its_formula() -> None:
+    plain = torch.ones(1, len(TREE.questions))
+    assert guided(1.0, plain) == (2.0, 1)
+    assert guided(2.5, plain) == (5.0, 2)
+    assert guided(2.5, plain, level=0.1) == (2.0, 1)  # below from_level: no guidance
+    stressed = plain.clone()
+    stressed[0, 2] = 1.5
+    assert guided(2.0, stressed) == (2 * 2 + 2 * 0.5 * 1, 3)
+
+
+def test_a_larger_weight_pulls_harder() -> None:
+    values = []
+    for weight in (0.5, 0.8, 1.2, 2.0):
+        weights = torch.ones(1, len(TREE.questions))
+        weights[0, 3] = weight
+        values.append(guided(1.5, weights)[0])
+    assert values == sorted(values) and len(set(values)) == 4
