@@ -9,7 +9,6 @@ The same command again resumes; other settings in the same folder are refused.
 """
 
 import json
-import os
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -38,7 +37,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Write `text` to `path` through a temporary name: the file is whole or not there."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 class Run:
@@ -68,7 +67,7 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "versions.json", json.dumps(versions(), indent=2) + "\n")
             settings.write(folder / "settings.yaml.tmp")
-            os.replace(folder / "settings.yaml.tmp", identity)
+            (folder / "settings.yaml.tmp").replace(identity)
         return cls(folder)
 
     @property

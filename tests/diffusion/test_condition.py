@@ -18,7 +18,9 @@ SURVEYS = ("sdss", "efigi")
 
 def full_condition(batch: int) -> Condition:
     return Condition(
-        torch.rand(batch, len(TREE.columns)), torch.ones(batch, len(TREE.questions), dtype=torch.bool), torch.zeros(batch).long()
+        torch.rand(batch, len(TREE.columns)),
+        torch.ones(batch, len(TREE.questions), dtype=torch.bool),
+        torch.zeros(batch).long(),
     )
 
 
@@ -94,7 +96,10 @@ def guided(scale: float, weights: torch.Tensor, level: float = 0.9) -> tuple[flo
     known[0, 2] = known[0, 3] = True
     model = Additive()
     denoiser = GuidedDenoiser(
-        model, Condition(fractions, known, torch.zeros(1).long()), weights, GuidanceSettings(scale=scale, from_level=0.2)
+        model,
+        Condition(fractions, known, torch.zeros(1).long()),
+        weights,
+        GuidanceSettings(scale=scale, from_level=0.2),
     )  # type: ignore[arg-type]
     value = denoiser(torch.zeros(1, 3, 2, 2), torch.tensor([level]))
     return float(value.mean()), model.passes

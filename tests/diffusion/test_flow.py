@@ -1,5 +1,7 @@
 """The noise process: algebra, and moments of a distribution whose denoiser is known exactly."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -57,7 +59,7 @@ def test_training_levels_follow_the_logistic_normal() -> None:
 def test_time_grid_falls_from_pure_noise_to_below_the_sky(steps: int) -> None:
     grid = flow.time_grid(steps)
     assert len(grid) == steps and grid[0] == 1.0
-    assert all(later < earlier for earlier, later in zip(grid, grid[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(grid))
     assert grid[-1] == pytest.approx(0.01 / 1.01)
 
 
@@ -79,7 +81,9 @@ def test_samplers_recover_a_gaussian(sampler: str, steps: int) -> None:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_one_step_gives_the_mean(sampler: str) -> None:
-    drawn = sample(lambda noisy, level: torch.full_like(noisy, 0.25), torch.randn(2, 3, 4, 4), make_scheduler(sampler, 1))
+    drawn = sample(
+        lambda noisy, level: torch.full_like(noisy, 0.25), torch.randn(2, 3, 4, 4), make_scheduler(sampler, 1)
+    )
     assert torch.allclose(drawn, torch.full_like(drawn, 0.25), atol=1e-3)
 
 

@@ -164,7 +164,7 @@ def test_unknown_model_and_device() -> None:
 
 
 def test_golden_ten_steps(pipeline: GalaxyPipeline) -> None:
-    """A fixed network, noise and prompt: the sum of ten steps of every sampler, to catch any change of the mathematics."""
+    """A fixed network, noise and prompt: the mean of ten steps of every sampler, to catch changed mathematics."""
     device = torch.device("cpu")
     assert next(pipeline.denoiser.parameters()).device == device
     means = {

@@ -42,7 +42,9 @@ class Regression:
         if self.calls == self.stop_after:
             os.kill(os.getpid(), signal.SIGINT)
         loss = (model(batch["x"] + 0.01 * torch.randn(batch["x"].shape, generator=generator)) - batch["y"]).square()
-        return loss.mean() * (float("nan") if self.calls == self.fail_after else 1.0), {"largest": float(loss.detach().max())}
+        return loss.mean() * (float("nan") if self.calls == self.fail_after else 1.0), {
+            "largest": float(loss.detach().max())
+        }
 
     def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:
         return {"held_out": float(weights["0.weight"].norm())}

@@ -1,7 +1,8 @@
 """Decision trees as data: which questions a survey asked, of whom, and which answers were possible.
 
-A tree is a YAML file (`trees/*.yaml`, or one a user brings). Everything downstream - columns of a dataset, the condition
-vector of a model, the words of a prompt - follows from it. Names are the ones of Willett et al. 2013 for Galaxy Zoo 2.
+A tree is a YAML file (`trees/*.yaml`, or one a user brings). Everything downstream - columns of a dataset, the
+condition vector of a model, the words of a prompt - follows from it. Names are the ones of Willett et al. 2013 for
+Galaxy Zoo 2.
 
 A dataset has one column `<question>_<answer>` per answer: the fraction **conditional on the question having been
 reached**, in [0, 1], or null where nobody was asked.
@@ -32,7 +33,7 @@ class Question(Settings):
     )
     well_sampled: tuple[float, float] | None = Field(
         default=None,
-        description="cut on the fraction of the last previous answer for N >= 10 and N >= 20 votes (Willett+2013 table 3)",
+        description="cut on the last previous answer for N >= 10 and N >= 20 votes (Willett+2013 table 3)",
     )
 
     @property
@@ -82,7 +83,9 @@ class DecisionTree(Settings):
             return cls.read(built_in)
         if not Path(name_or_path).is_file():
             names = sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
-            raise InputError(f"tree {str(name_or_path)!r}: neither a built-in tree ({', '.join(names)}) nor a YAML file")
+            raise InputError(
+                f"tree {str(name_or_path)!r}: neither a built-in tree ({', '.join(names)}) nor a YAML file"
+            )
         return cls.read(name_or_path)
 
     @cached_property

@@ -78,9 +78,9 @@ def random_mask(
 ) -> Condition:
     """Hide questions at random, as in training.
 
-    A share `drop_all` of the galaxies loses every question (the unconditional branch of classifier-free guidance, Ho and
-    Salimans 2022), a share `keep_all` keeps all it has, and every other one keeps each question with a probability drawn
-    for that galaxy, so that prompts of every length have been seen. The survey is hidden independently.
+    A share `drop_all` of the galaxies loses every question (the unconditional branch of classifier-free guidance, Ho
+    and Salimans 2022), a share `keep_all` keeps all it has, and every other one keeps each question with a probability
+    drawn for that galaxy, so that prompts of every length have been seen. The survey is hidden independently.
     """
     batch, questions = condition.known.shape
     share = torch.rand(batch, 1, generator=generator)

@@ -1,8 +1,8 @@
 """Training galaxies: several dataset folders behind one `batch` call, with memory that does not grow with their pixels.
 
-In: dataset folders (images/dataset.py), whose trees are united and whose surveys become tokens. Only the `train` split is
-drawn from; `val` serves the held-out loss. Pixels lie in flat files and are read at random; labels stay in memory (a
-few hundred bytes a galaxy).
+In: dataset folders (images/dataset.py), whose trees are united and whose surveys become tokens. Only the `train` split
+is drawn from; `val` serves the held-out loss. Pixels lie in flat files and are read at random; labels stay in memory
+(a few hundred bytes a galaxy).
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,10 @@ class DataSettings(Settings):
     )
     min_votes: int = Field(default=5, ge=0, description="a question with fewer votes counts as unknown")
     min_reach: float = Field(
-        default=0.2, ge=0, le=1, description="the same where votes are not told: least product of the previous fractions"
+        default=0.2,
+        ge=0,
+        le=1,
+        description="the same where votes are not told: least product of the previous fractions",
     )
     rare_boost: float = Field(
         default=4.0, ge=1, description="how much more often at most a galaxy with a rare answer is drawn"
@@ -76,7 +79,9 @@ class GalaxyPool:
         check_disjoint([dataset.catalog for dataset in datasets])
         sizes = {dataset.info.size for dataset in datasets}
         if len(sizes) != 1:
-            raise InputError(f"datasets have images of different sizes ({sorted(sizes)}); build them with the same --size")
+            raise InputError(
+                f"datasets have images of different sizes ({sorted(sizes)}); build them with the same --size"
+            )
         self.tree: DecisionTree = reduce(DecisionTree.union, (dataset.tree for dataset in datasets))
         self.surveys = tuple(dict.fromkeys(dataset.survey for dataset in datasets))
         column = {name: index for index, name in enumerate(self.tree.columns)}
@@ -125,7 +130,8 @@ class GalaxyPool:
         holds = self.fractions > 0.5  # [N, A]
         counts = holds.sum(axis=0).clip(min=1)
         rarity = np.sqrt(counts.max() / counts)
-        return np.clip((holds * rarity).max(axis=1), 1.0, boost)
+        weights: npt.NDArray[np.float64] = np.clip((holds * rarity).max(axis=1), 1.0, boost)
+        return weights
 
     def evidence(self) -> dict[str, int]:
         """Galaxies with each answer above one half: what the model knows from how many examples."""

@@ -57,5 +57,5 @@ class GalaxyDenoiser(nn.Module):
         scaled = flow.input_scale(level, self.scale.spread) * noisy
         precision = fast_precision(noisy.device)
         with torch.autocast(noisy.device.type, precision, enabled=precision != torch.float32):
-            raw = self.unet(scaled, level, condition.fractions, condition.known, condition.survey)
+            raw: Tensor = self.unet(scaled, level, condition.fractions, condition.known, condition.survey)
         return self.scale.spread * raw.float()

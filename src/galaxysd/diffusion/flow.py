@@ -1,13 +1,13 @@
 """The noise process: flow matching with a preconditioned denoiser, as pure functions.
 
-An image x and noise e make the noisy image  x_s = (1 - s) x + s e  for a noise level s in [0, 1] (s = 1 is pure noise, so
-sampling starts exactly where training ends: Lipman et al. 2023, arXiv 2210.02747). The same point in the terms of
+An image x and noise e make the noisy image  x_s = (1 - s) x + s e  for a noise level s in [0, 1] (s = 1 is pure noise,
+so sampling starts exactly where training ends: Lipman et al. 2023, arXiv 2210.02747). The same point in the terms of
 Karras et al. 2022 (EDM, arXiv 2206.00364): noise to signal sigma = s / (1 - s).
 
 The network sees c_in x_s = x_s / r with r^2 = s^2 + d^2 (1 - s)^2, d the spread of the data, and draws the clean image
-itself (x-prediction): D = d F(c_in x_s, s). The error is weighed by 1 / c_out^2, c_out = s d / r, which is EDM's weight,
-bounded so that levels far below the sky noise do not outweigh all else. Predicting the image rather than the noise lets
-the narrow layers of a small network carry the galaxy only (docs/decisions.md has the pilots).
+itself (x-prediction): D = d F(c_in x_s, s). The error is weighed by 1 / c_out^2, c_out = s d / r, which is EDM's
+weight, bounded so that levels far below the sky noise do not outweigh all else. Predicting the image rather than the
+noise lets the narrow layers of a small network carry the galaxy only (docs/decisions.md has the pilots).
 """
 
 from typing import Protocol
@@ -72,6 +72,9 @@ def time_grid(steps: int, *, sigma_max: float = 80.0, sigma_min: float = 0.01, r
     """
     if steps == 1:
         return [1.0]
-    inverse = [sigma_max ** (1 / rho) + i / (steps - 1) * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho)) for i in range(steps)]
+    inverse = [
+        sigma_max ** (1 / rho) + i / (steps - 1) * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))
+        for i in range(steps)
+    ]
     levels = [root**rho / (1 + root**rho) for root in inverse]
     return [1.0, *levels[1:]]

@@ -4,7 +4,7 @@
     MODEL/denoiser/config.json                  shape of the network
     MODEL/denoiser/diffusion_pytorch_model.safetensors
     MODEL/scheduler/scheduler_config.json       the default sampler
-    MODEL/galaxysd.json                         tree, surveys, image scale, defaults, evidence, training record, checksums
+    MODEL/galaxysd.json                         tree, surveys, image scale, defaults, evidence, training, checksums
     MODEL/README.md                             the model card
 
 The folder alone is enough to generate. A missing, tampered or pickled file is refused by name.
@@ -12,7 +12,6 @@ The folder alone is enough to generate. A missing, tampered or pickled file is r
 
 import hashlib
 import json
-import os
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -122,7 +121,7 @@ def save_model(folder: Path, denoiser: GalaxyDenoiser, record: ModelRecord, card
         record = record.model_copy(update={"sha256": sums})
         (temporary / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        temporary.replace(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise InputError(f"{folder}: model cannot be written ({error})") from None

@@ -2,10 +2,10 @@
 
     D = D(nothing) + g [D(c) - D(nothing)] + g sum_q (w_q - 1) [D(c) - D(c without q)]
 
-The first two terms are classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), used only while the image still
-takes shape (s above `from_level`; Kynkaanniemi et al. 2024, arXiv 2404.07724: guidance late in sampling costs texture and
-diversity). The sum gives every question q with a prompt weight w_q its own guidance: w > 1 stresses it, w < 1 plays it
-down, and w = 1 costs nothing.
+The first two terms are classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), used only while the image
+still takes shape (s above `from_level`; Kynkaanniemi et al. 2024, arXiv 2404.07724: guidance late in sampling costs
+texture and diversity). The sum gives every question q with a prompt weight w_q its own guidance: w > 1 stresses it, w
+< 1 plays it down, and w = 1 costs nothing.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class GuidedDenoiser:
 
     def __call__(self, noisy: Tensor, level: Tensor) -> Tensor:
         """[B, 3, S, S], [B] -> [B, 3, S, S]."""
-        asked = self.denoiser(noisy, level, self.condition)
+        asked: Tensor = self.denoiser(noisy, level, self.condition)
         if float(level[0]) < self.settings.from_level:
             return asked
         scale, guided = self.settings.scale, asked

@@ -24,7 +24,9 @@ class NetworkSettings(Settings):
     size: int = Field(default=64, ge=8, description="image side in pixels")
     patch: int = Field(default=4, ge=1, description="side of the square of pixels folded into channels")
     widths: tuple[int, ...] = Field(default=(64, 128, 256), min_length=1, description="channels at each level")
-    blocks: int = Field(default=2, ge=1, description="residual blocks per level on the way down (one more on the way up)")
+    blocks: int = Field(
+        default=2, ge=1, description="residual blocks per level on the way down (one more on the way up)"
+    )
     attention_from: int = Field(default=1, ge=0, description="first level with self-attention")
     embedding: int = Field(default=256, ge=8, description="width of the condition embedding")
     answers: int = Field(ge=1, description="A, answers in the tree")
@@ -43,6 +45,8 @@ def group_norm(channels: Channels) -> nn.GroupNorm:
 class ConditionEmbedding(nn.Module):
     """Noise level, morphology and survey in one vector [B, E]."""
 
+    frequencies: Tensor
+
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
         width = settings.embedding
@@ -59,7 +63,9 @@ class ConditionEmbedding(nn.Module):
         waves = level[:, None] * self.frequencies
         vector = self.noise(torch.cat([waves.sin(), waves.cos()], dim=1))
         # Unknown questions carry zeros in `fractions`; their mask tells zero votes from no votes.
-        vector = vector + self.morphology(torch.cat([fractions, known.to(fractions.dtype)], dim=1)) + self.survey(survey)
+        vector = (
+            vector + self.morphology(torch.cat([fractions, known.to(fractions.dtype)], dim=1)) + self.survey(survey)
+        )
         return functional.silu(self.out(functional.silu(self.hidden(functional.silu(vector)))))
 
 
@@ -82,7 +88,8 @@ class ResidualBlock(nn.Module):
         hidden = self.conv_in(functional.silu(self.norm_in(features)))
         scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
         hidden = torch.addcmul(shift, self.norm_out(hidden), scale + 1)
-        return self.shortcut(features) + self.conv_out(functional.silu(hidden))
+        result: Tensor = self.shortcut(features) + self.conv_out(functional.silu(hidden))
+        return result
 
 
 class SelfAttention(nn.Module):
@@ -100,14 +107,15 @@ class SelfAttention(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[B, C, h, w] -> the same."""
         batch, channels, height, width = features.shape
-        # In channels-last memory the positions are rows already: no copy, and contiguous heads for the attention kernel.
+        # In channels-last memory the positions are rows already, so this costs no copy.
         rows = self.qkv(self.norm(features)).permute(0, 2, 3, 1)  # [B, h, w, 3C]
         query, key, value = rows.reshape(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         # Written out: with at most 256 positions the fused CPU kernel is several times slower on the way back.
         likeness = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [B, heads, hw, hw]
         mixed = likeness.softmax(dim=-1) @ value  # [B, heads, hw, C/heads]
         mixed = mixed.transpose(1, 2).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
-        return features + self.out(mixed)
+        result: Tensor = features + self.out(mixed)
+        return result
 
 
 class Level(nn.Module):
@@ -120,7 +128,8 @@ class Level(nn.Module):
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """[B, C_in, h, w] -> [B, C_out, h, w]."""
-        return self.attention(self.block(features, condition))
+        result: Tensor = self.attention(self.block(features, condition))
+        return result
 
 
 class GalaxyUNet(nn.Module):
@@ -156,7 +165,7 @@ class GalaxyUNet(nn.Module):
         self.outlet = nn.Conv2d(channels + folded, folded, 3, padding=1)
         nn.init.zeros_(self.outlet.weight)
         nn.init.zeros_(self.outlet.bias)  # type: ignore[arg-type]
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, sigma: Tensor, fractions: Tensor, known: Tensor, survey: Tensor) -> Tensor:
         """[B, 3, S, S], [B], [B, A], [B, Q], [B] -> F [B, 3, S, S]."""

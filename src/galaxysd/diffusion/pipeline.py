@@ -153,9 +153,7 @@ class GalaxyPipeline:
         settings = self.sampling(steps=steps, guidance=guidance, sampler=sampler)
         return Galaxies(np.concatenate([images for _, images in self.dream(wishes, settings)]), wishes)
 
-    def dream(
-        self, wishes: Iterable[Wish], settings: SamplingSettings
-    ) -> Iterator[tuple[tuple[Wish, ...], Pixels]]:
+    def dream(self, wishes: Iterable[Wish], settings: SamplingSettings) -> Iterator[tuple[tuple[Wish, ...], Pixels]]:
         """Dream any number of galaxies, a batch at a time.
 
         Yields:

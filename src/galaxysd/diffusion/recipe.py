@@ -71,7 +71,9 @@ class Recipe(Settings):
             for parent in parents:
                 place = place.get(parent) if isinstance(place, dict) else None  # type: ignore[assignment]
             if not equals or not isinstance(place, dict) or last not in place:
-                raise InputError(f"setting {override!r}: expected key=value with a key of the recipe, e.g. fit.batch=64")
+                raise InputError(
+                    f"setting {override!r}: expected key=value with a key of the recipe, e.g. fit.batch=64"
+                )
             try:
                 place[last] = yaml.safe_load(text)
             except yaml.YAMLError:
@@ -173,4 +175,4 @@ def _export(
             "held_out_loss": held_out[-1]["held_out"] if held_out else None,
         },
     )
-    save_model(run.folder / "model", denoiser, record, model_card(record))
+    save_model(run.folder / "model", denoiser, record, model_card(record, identity.recipe.name))

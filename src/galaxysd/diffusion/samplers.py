@@ -1,12 +1,12 @@
 """From noise to image: the diffusers schedulers on our grid of noise levels.
 
-`euler` (order 1), `heun` (order 2, two evaluations a step) and `dpm++2m` (multistep order 2, one evaluation a step, Lu et
-al. 2022, arXiv 2211.01095). Each gets the same grid (`flow.time_grid`); the schedulers' own grids stop far above the
-noise of a galaxy image's sky, which is what leaves a sample without texture.
+`euler` (order 1), `heun` (order 2, two evaluations a step) and `dpm++2m` (multistep order 2, one evaluation a step, Lu
+et al. 2022, arXiv 2211.01095). Each gets the same grid (`flow.time_grid`); the schedulers' own grids stop far above
+the noise of a galaxy image's sky, which is what leaves a sample without texture.
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from diffusers import (
@@ -21,7 +21,7 @@ from galaxysd.errors import InputError
 
 Sampler = Literal["euler", "heun", "dpm++2m"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
-Scheduler = FlowMatchEulerDiscreteScheduler | FlowMatchHeunDiscreteScheduler | DPMSolverMultistepScheduler
+Scheduler: TypeAlias = FlowMatchEulerDiscreteScheduler | FlowMatchHeunDiscreteScheduler | DPMSolverMultistepScheduler
 
 # The multistep solver works in log(signal to noise), which is minus infinity at pure noise: it starts a hair below.
 NEARLY_NOISE = 0.9995

@@ -57,9 +57,7 @@ class FlowMatchingTask:
         """The loss of a batch of `GalaxyPool.batch`; also its mean in three ranges of noise."""
         device = next(model.parameters()).device
         images = self.denoiser.scale.encode(batch["images"])
-        level = flow.sample_levels(
-            len(images), self.settings.level_mean, self.settings.level_deviation, generator
-        )
+        level = flow.sample_levels(len(images), self.settings.level_mean, self.settings.level_deviation, generator)
         noise = torch.randn(images.shape, generator=generator)
         condition = random_mask(
             Condition(batch["fractions"], batch["known"], batch["survey"]),

@@ -1,0 +1,1 @@
+"""Training: one small loop that knows no task."""

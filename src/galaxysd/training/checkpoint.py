@@ -6,7 +6,6 @@ A checkpoint is written under a temporary name and renamed, so an interrupted wr
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,7 @@ def save(
         (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
         if target.exists():
             shutil.rmtree(target)
-        os.replace(temporary, target)
+        temporary.replace(target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise InputError(f"{target}: checkpoint cannot be written ({error})") from None

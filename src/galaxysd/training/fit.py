@@ -2,9 +2,9 @@
 
     fit(task, data, settings, run, budget)
 
-It draws batches, asks the task for a loss, steps AdamW, keeps an average of the weights, writes checkpoints, metrics and
-snapshots, and stops at the budget. Progress is counted in images seen. Every random draw of a batch follows from (seed,
-images seen, process), so a run that was interrupted at any moment continues to the same weights, bit for bit.
+It draws batches, asks the task for a loss, steps AdamW, keeps an average of the weights, writes checkpoints, metrics
+and snapshots, and stops at the budget. Progress is counted in images seen. Every random draw of a batch follows from
+(seed, images seen, process), so a run that was interrupted at any moment continues to the same weights, bit for bit.
 """
 
 import math
@@ -159,7 +159,9 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
             batch = data.batch(settings.batch // world, generator)
             loss, measured = task.loss(model, batch, generator)
             if not math.isfinite(float(loss.detach())):
-                raise InputError(f"{run.folder}: the loss is not finite after {images_seen} images; lower learning_rate")
+                raise InputError(
+                    f"{run.folder}: the loss is not finite after {images_seen} images; lower learning_rate"
+                )
             rate = learning_rate(settings, images_seen, budget.images)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -173,17 +175,16 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
             for name, value in measured.items():
                 parts.setdefault(name, []).append(value)
 
-            def passed(interval: int, before: int = before) -> bool:
-                return images_seen // interval > before // interval
-
-            if passed(settings.log_every) and accelerator.is_main_process:
+            if _passed(settings.log_every, before, images_seen) and accelerator.is_main_process:
                 means = {name: round(sum(values) / len(values), 5) for name, values in parts.items()}
                 mean = sum(losses) / len(losses)
                 elapsed = seconds + time.monotonic() - started
-                run.log(images_seen=images_seen, loss=round(mean, 5), learning_rate=rate, seconds=round(elapsed), **means)
+                run.log(
+                    images_seen=images_seen, loss=round(mean, 5), learning_rate=rate, seconds=round(elapsed), **means
+                )
                 bar.update(shown, completed=images_seen, note=f"{images_seen:,} images, loss {mean:.4f}")
                 losses, parts = [], {}
-            if passed(settings.snapshot_every) and accelerator.is_main_process:
+            if _passed(settings.snapshot_every, before, images_seen) and accelerator.is_main_process:
                 run.log(images_seen=images_seen, **task.snapshot(average.weights, run.folder, images_seen))
             if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
                 save()
@@ -191,6 +192,11 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
     save()
     seconds += time.monotonic() - started
     return {"images_seen": images_seen, "seconds": round(seconds, 1), "done": images_seen >= budget.images}
+
+
+def _passed(interval: int, before: int, now: int) -> bool:
+    """Whether a multiple of `interval` lies in (before, now]."""
+    return now // interval > before // interval
 
 
 def _stream(seed: int, images_seen: int, rank: int) -> int:

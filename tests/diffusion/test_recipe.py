@@ -1,0 +1,136 @@
+"""From a toy survey to a model folder: the end-to-end path, resume, and what the recipe refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from galaxysd.catalog import DecisionTree, read_votes
+from galaxysd.diffusion.data import DataSettings, GalaxyPool
+from galaxysd.diffusion.folder import WEIGHTS
+from galaxysd.diffusion.pipeline import GalaxyPipeline
+from galaxysd.diffusion.recipe import Recipe, train
+from galaxysd.errors import InputError
+from galaxysd.images.build import build_dataset
+from galaxysd.images.dataset import Dataset
+from galaxysd.images.framing import Framing
+from galaxysd.images.sources import ImageSource
+from galaxysd.images.toy import make_toy_survey
+
+SMALL = (
+    "network.widths=[16, 16]",
+    "network.blocks=1",
+    "network.embedding=16",
+    "fit.batch=8",
+    "fit.log_every=16",
+    "fit.snapshot_every=32",
+    "task.sheet=['toy, spiral galaxy', 'toy']",
+)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset folder of 80 toy galaxies, 16 px."""
+    folder = tmp_path_factory.mktemp("toy")
+    make_toy_survey(folder / "survey", n=80, seed=0, size=32)
+    catalog = read_votes(folder / "survey" / "votes.csv", tree=DecisionTree.load("gz2"), survey="toy")
+    build_dataset(
+        catalog,
+        ImageSource(folder / "survey" / "images"),
+        out=folder / "dataset",
+        framing=Framing(size=16),
+        survey="toy",
+    )
+    return folder / "dataset"
+
+
+def small(*more: str) -> Recipe:
+    return Recipe.load("mini", (*SMALL, *more))
+
+
+def test_train_generate_and_resume(toy: Path, tmp_path: Path) -> None:
+    whole = train([toy], tmp_path / "whole", recipe=small(), images=96)
+    assert whole["done"] and whole["images_seen"] == 96
+    assert (tmp_path / "whole" / "samples-000000000096.png").is_file()
+    card = (tmp_path / "whole" / "model" / "README.md").read_text()
+    assert "Images seen: 96" in card and "t03_bar_a06_bar" in card
+    pipeline = GalaxyPipeline.from_pretrained(tmp_path / "whole" / "model")
+    galaxies = pipeline("toy, spiral galaxy, {bar:1.5}", n=2, steps=3)
+    assert galaxies.images.shape == (2, 16, 16, 3)
+
+    part = train([toy], tmp_path / "parts", recipe=small(), images=96, minutes=1e-9)
+    assert part["images_seen"] == 0 and not part["done"]
+    assert train([toy], tmp_path / "parts", recipe=small(), images=96)["done"]
+    first = load_file(tmp_path / "whole" / "model" / WEIGHTS)
+    second = load_file(tmp_path / "parts" / "model" / WEIGHTS)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+    again = train([toy], tmp_path / "whole", recipe=small(), images=96)
+    assert again["already_done"]
+    longer = train([toy], tmp_path / "whole", recipe=small(), images=104)
+    assert longer["images_seen"] == 104
+
+
+def test_another_recipe_in_the_same_folder_is_refused(toy: Path, tmp_path: Path) -> None:
+    train([toy], tmp_path / "run", recipe=small(), images=8)
+    with pytest.raises(InputError, match="other settings"):
+        train([toy], tmp_path / "run", recipe=small("fit.seed=1"), images=8)
+
+
+def test_recipe_overrides_are_checked() -> None:
+    assert Recipe.load("mini", ["fit.batch=16"]).fit.batch == 16
+    with pytest.raises(InputError, match=r"'fit\.bacth=16': expected key=value with a key of the recipe"):
+        Recipe.load("mini", ["fit.bacth=16"])
+    with pytest.raises(InputError, match="batch"):
+        Recipe.load("mini", ["fit.batch=many"])
+    with pytest.raises(InputError, match=r"neither a built-in recipe \(mini\) nor a YAML file"):
+        Recipe.load("maxi")
+
+
+def test_pool_withholds_and_hides(toy: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(toy)
+    everything = GalaxyPool([dataset], "train", DataSettings(), tmp_path / "a")
+    rule = "t01_smooth_or_features_a01_smooth > 0.5"
+    without = GalaxyPool([dataset], "train", DataSettings(withhold=(rule,)), tmp_path / "b")
+    smooth = without.tree.columns.index("t01_smooth_or_features_a01_smooth")
+    assert float(without.fractions[:, smooth].max()) <= 0.5
+    assert 0 < len(without) < len(everything) and without.withheld
+    assert set(everything.ids).isdisjoint(f"toy:{galaxy}" for galaxy in dataset.ids("test"))
+    strict = GalaxyPool([dataset], "train", DataSettings(min_votes=10_000), tmp_path / "c")
+    assert not strict.known.any() and not strict.fractions.any()
+
+
+def test_pool_reads_the_right_pixels(toy: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(toy)
+    pool = GalaxyPool([dataset], "train", DataSettings(), tmp_path)
+    ids, images = next(dataset.pixels([pool.ids[5].removeprefix("toy:")]))
+    assert ids == [pool.ids[5].removeprefix("toy:")]
+    assert np.array_equal(pool.images(np.array([5]))[0].permute(1, 2, 0).numpy(), images[0])
+
+
+def test_batches_follow_their_generator_and_favour_the_rare(toy: Path, tmp_path: Path) -> None:
+    pool = GalaxyPool([Dataset.open(toy)], "train", DataSettings(rare_boost=4.0), tmp_path)
+    one = pool.batch(16, torch.Generator().manual_seed(3))
+    two = pool.batch(16, torch.Generator().manual_seed(3))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    counts = (pool.fractions > 0.5).sum(axis=0)
+    drawn = (pool.batch(4000, torch.Generator().manual_seed(0))["fractions"].numpy() > 0.5).mean(axis=0)
+    preferred = drawn / np.maximum(counts / len(pool), 1e-9)
+    seen = np.flatnonzero(counts)
+    assert preferred[seen[counts[seen].argmin()]] > 1.1 * preferred[counts.argmax()]
+
+
+def test_images_of_different_sizes_are_refused(toy: Path, tmp_path: Path) -> None:
+    make_toy_survey(tmp_path / "survey", n=30, seed=1, size=32)
+    catalog = read_votes(tmp_path / "survey" / "votes.csv", tree=DecisionTree.load("gz2"), survey="toy2")
+    other = build_dataset(
+        catalog,
+        ImageSource(tmp_path / "survey" / "images"),
+        out=tmp_path / "dataset",
+        framing=Framing(size=32),
+        survey="toy2",
+    )
+    with pytest.raises(InputError, match=r"different sizes \(\[16, 32\]\)"):
+        GalaxyPool([Dataset.open(toy), other.dataset], "train", DataSettings(), tmp_path / "pool")
