@@ -29,11 +29,11 @@ from galaxysd.runs import versions
 Pixels = npt.NDArray[np.uint8]
 
 # A child's peak memory starts at that of the process it was forked from, so a bare Python stands between. It prints
-# seconds and peak in kB (bytes on macOS) behind the child's own output.
+# seconds, peak in kB (bytes on macOS) and exit code.
 LAUNCHER = """
 import json, os, subprocess, sys, time
 began = time.perf_counter()
-child = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
 _, status, usage = os.wait4(child.pid, 0)
 print(json.dumps([time.perf_counter() - began, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]))
 """
@@ -125,7 +125,7 @@ def matmul_peak(precision: torch.dtype, *, size: int = 2048, repeats: int = 7) -
 
 
 def run_process(command: Sequence[str]) -> Process:
-    """Run a command to its end; what it prints goes to stderr.
+    """Run a command to its end; only its errors are shown.
 
     Raises:
         RuntimeError: it failed.

@@ -7,12 +7,23 @@ content hash, so that a run can say exactly what it was asked to do.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from galaxysd.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+def _problem(item: "ErrorDetails") -> str:
+    """One validation problem: where, what, and the offending value where it is short."""
+    where = ".".join(str(part) for part in item["loc"]) or "settings"
+    value = item["input"]
+    found = f", not {value!r}" if isinstance(value, str | int | float) and len(str(value)) <= 40 else ""
+    return f"{where}: {item['msg']}{found}"
 
 
 class Settings(BaseModel):
@@ -30,10 +41,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}" for item in error.errors()
-            )
-            raise InputError(f"{source}: {problems}") from None
+            raise InputError(f"{source}: {'; '.join(_problem(item) for item in error.errors())}") from None
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

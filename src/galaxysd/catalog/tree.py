@@ -68,8 +68,15 @@ class DecisionTree(Settings):
             if unknown:
                 raise ValueError(f"question {question.key}: 'after' names unknown answers {unknown}")
         for question in self.questions:
-            self.ancestors(question.key)  # raises on a cycle
+            self._refuse_cycle(question, ())
         return self
+
+    def _refuse_cycle(self, question: Question, below: tuple[str, ...]) -> None:
+        if question.key in below:
+            raise ValueError(f"question {question.key} is asked after itself, by way of {' <- '.join(below)}")
+        for parent in question.after:
+            asked = next(other for other in self.questions if parent in other.columns)
+            self._refuse_cycle(asked, (*below, question.key))
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:
@@ -107,9 +114,6 @@ class DecisionTree(Settings):
         """Answer columns on the way to question `key`, from the last previous answer upwards.
 
         Where several answers lead to a question, only the ones common to every way upwards are listed.
-
-        Raises:
-            ValueError: the questions form a cycle.
         """
         path: list[str] = []
         current = key
@@ -117,8 +121,6 @@ class DecisionTree(Settings):
             parents = next(question.after for question in self.questions if question.key == current)
             if len(parents) != 1:
                 return tuple(path)
-            if parents[0] in path:
-                raise ValueError(f"question {key}: its previous answers form a cycle")
             path.append(parents[0])
             current = next(question.key for question in self.questions if parents[0] in question.columns)
 
