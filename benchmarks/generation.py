@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from galaxysd.diffusion.denoiser import fast_precision
 from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline
+from galaxysd.errors import InputError
 
 TARGET_RATE = 20.0  # galaxies/s
 TARGET_FIRST = 5.0  # s
@@ -129,7 +130,10 @@ def main() -> None:
     options = parser.parse_args()
     size = {"galaxies": 16, "few": 16, "many": 48} if options.quick else {"galaxies": 64, "few": 64, "many": 1024}
     repeats = 1 if options.quick else options.repeats
-    rows = measure(options.model, repeats=repeats, **size)
+    try:
+        rows = measure(options.model, repeats=repeats, **size)
+    except InputError as error:
+        parser.error(str(error))
     print_results(f"generation, model {options.model}", rows, f"median of {repeats}, prompts mixed, seed 0")
 
 

@@ -30,6 +30,7 @@ from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale, fast_precisi
 from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings
 from galaxysd.diffusion.recipe import Recipe
 from galaxysd.diffusion.task import FlowMatchingTask
+from galaxysd.errors import InputError
 from galaxysd.images.build import build_dataset
 from galaxysd.images.framing import Framing
 from galaxysd.images.sources import ImageSource
@@ -304,7 +305,11 @@ def main() -> None:
         sizes = {"rounds": options.rounds, "steps": options.steps, "few": 500, "many": 5000, "memory_steps": 10}
         sizes["rendered"] = RENDERED
     caption = f"medians over {sizes['rounds']} turns of {sizes['steps']} steps, seed 0"
-    print_results(f"training, recipe {options.recipe}", measure(options.recipe, **sizes), caption)
+    try:
+        rows = measure(options.recipe, **sizes)
+    except InputError as error:
+        parser.error(str(error))
+    print_results(f"training, recipe {options.recipe}", rows, caption)
 
 
 if __name__ == "__main__":
