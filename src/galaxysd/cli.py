@@ -156,6 +156,7 @@ def train(
         Parameter(name="--set", consume_multiple=False, negative=(), help="key=value of the recipe; repeatable."),
     ] = None,
     seed: Annotated[int | None, Parameter(help="Seed of everything random; default from the recipe.")] = None,
+    start: Annotated[str | None, Parameter(name="--from", help="Model to go on from (fine-tuning).")] = None,
     limit: Limit = None,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False, help="Print the recipe and stop.")] = False,
     as_json: AsJson = False,
@@ -169,7 +170,7 @@ def train(
         values = chosen.model_dump(mode="json")
         _print(values, as_json, json.dumps(values, indent=2))
         return
-    result = learn(data, out, recipe=chosen, images=images, minutes=minutes, limit=limit)
+    result = learn(data, out, recipe=chosen, images=images, minutes=minutes, limit=limit, start=start)
     state = "done" if result["done"] else "stopped; the same command goes on"
     text = f"{state}: {result['images_seen']:,} images seen in {result['seconds']:,.0f} s\nmodel  {result['model']}"
     _print(result, as_json, text)

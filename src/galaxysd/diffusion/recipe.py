@@ -15,7 +15,7 @@ from pydantic import Field
 from galaxysd.diffusion.card import model_card
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
-from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, SurveyInfo, save_model
+from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, SurveyInfo, load_model, save_model
 from galaxysd.diffusion.network import NetworkSettings
 from galaxysd.diffusion.task import FlowMatchingTask, TaskSettings
 from galaxysd.errors import InputError
@@ -87,6 +87,7 @@ class TrainingIdentity(Settings):
     recipe: Recipe
     datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
     limit: int | None = None
+    start: str | None = Field(default=None, description="hash of the model that training starts from; null: random")
 
 
 def train(
@@ -97,6 +98,7 @@ def train(
     images: int | None = None,
     minutes: float | None = None,
     limit: int | None = None,
+    start: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a generator on dataset folders, or go on with a training.
 
@@ -107,6 +109,7 @@ def train(
         images: images to be seen in the end, default from the recipe; a finished run goes on if this is raised.
         minutes: stop after so many minutes; the same command continues.
         limit: use at most so many galaxies of each dataset (for trials).
+        start: a model to go on from (fine-tuning); its network, tree and surveys must be those of this training.
 
     Returns:
         `run`, `model`, `images_seen`, `seconds`, `done`.
@@ -115,8 +118,12 @@ def train(
         InputError: the data or settings make no sense, or the run folder belongs to another training.
     """
     opened = [Dataset.open(folder) for folder in datasets]
+    earlier = None if start is None else load_model(start, torch.device("cpu"))
     identity = TrainingIdentity(
-        recipe=recipe, datasets=tuple(f"{data.survey}:{data.info.inputs}" for data in opened), limit=limit
+        recipe=recipe,
+        datasets=tuple(f"{data.survey}:{data.info.inputs}" for data in opened),
+        limit=limit,
+        start=None if earlier is None else earlier[2],
     )
     run = Run.open(out, identity)
     total = images or recipe.images
@@ -134,6 +141,8 @@ def train(
     )
     torch.manual_seed(recipe.fit.seed)
     denoiser = GalaxyDenoiser(network, ImageScale(mean=mean, spread=spread), pool.tree, pool.surveys)
+    if earlier is not None:
+        _adopt(denoiser, earlier[0], str(start))
     task = FlowMatchingTask(denoiser, recipe.task, held_out)
     result = fit(task, pool, recipe.fit, run, Budget(images=total, minutes=minutes))
     _export(run, identity, opened, pool, denoiser, result)
@@ -141,6 +150,19 @@ def train(
     if result["done"]:
         run.finish(summary)
     return summary
+
+
+def _adopt(denoiser: GalaxyDenoiser, earlier: GalaxyDenoiser, name: str) -> None:
+    """Take over the weights and the image scale of an earlier model."""
+    same = (
+        denoiser.unet.settings == earlier.unet.settings
+        and denoiser.tree.columns == earlier.tree.columns
+        and denoiser.surveys == earlier.surveys
+    )
+    if not same:
+        raise InputError(f"{name}: has another network, tree or surveys than this training; start from random weights")
+    denoiser.load_state_dict(earlier.state_dict())
+    denoiser.scale = earlier.scale
 
 
 def _export(
@@ -170,6 +192,7 @@ def _export(
             "recipe": json.loads(identity.recipe.model_dump_json()),
             "data": pool.describe(),
             "data_hash": identity.content_hash(),
+            "started_from": identity.start,
             "images_seen": result["images_seen"],
             "hours": round(result["seconds"] / 3600, 2),
             "held_out_loss": held_out[-1]["held_out"] if held_out else None,
