@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.errors import InputError
-from galaxysd.prompts import Morphology, Vocabulary, asking_order, caption, caption_row, confident, parse
+from galaxysd.prompts import Morphology, Vocabulary, asking_order, caption, caption_row, parse
 from galaxysd.prompts.vocabulary import FILLERS
 
 GZ2 = DecisionTree.load("gz2")
@@ -34,22 +34,6 @@ def test_asking_order_follows_the_published_tree() -> None:
     tasks = [int(key[1:3]) for key in asking_order(GZ2)]
     assert tasks == [1, 2, 3, 4, 10, 11, 5, 9, 7, 6, 8]
     assert asking_order(GZ2.union(EFIGI))[-1] == "stage"
-
-
-def test_asking_order_survives_questions_that_lead_to_each_other() -> None:
-    circle = DecisionTree.parse(
-        {
-            "name": "circle",
-            "questions": [
-                {"key": "p", "text": "?", "answers": ["a", "b"], "after": ["q_a", "q_b"]},
-                {"key": "q", "text": "?", "answers": ["a", "b"], "after": ["p_a", "p_b"]},
-            ],
-        },
-        "circle",
-    )
-    assert asking_order(circle) == ("p", "q")
-    morphology = Morphology(fractions={"p_a": 1.0, "p_b": 0.0, "q_a": 1.0, "q_b": 0.0})
-    assert confident(morphology, circle) == Morphology()  # nobody can have come there
 
 
 def test_order_can_be_chosen_and_must_be_complete() -> None:

@@ -73,20 +73,19 @@ def confident(morphology: Morphology, tree: DecisionTree, threshold: float = 0.5
     for key in morphology.known(tree):
         question = tree.by_key[key]
         sure = max(morphology.fractions[column] for column in question.columns) >= threshold
-        if not sure or not _reached(key, morphology.fractions, tree, frozenset()):
+        if not sure or not _reached(key, morphology.fractions, tree):
             doubtful.append(question)
     for question in doubtful:
         morphology = morphology.without(question)
     return morphology
 
 
-def _reached(key: str, fractions: dict[str, float], tree: DecisionTree, seen: frozenset[str]) -> bool:
-    """Whether most volunteers came to question `key`; `seen` ends walks in a circle of questions."""
+def _reached(key: str, fractions: dict[str, float], tree: DecisionTree) -> bool:
+    """Whether most volunteers came to question `key`."""
     after = tree.by_key[key].after
     return not after or any(
-        fractions.get(column, 0.0) >= REACHED and _reached(parent, fractions, tree, seen | {key})
+        fractions.get(column, 0.0) >= REACHED and _reached(tree.question_of[column].key, fractions, tree)
         for column in after
-        if (parent := tree.question_of[column].key) not in seen
     )
 
 
@@ -105,6 +104,4 @@ def asking_order(tree: DecisionTree) -> tuple[str, ...]:
     for question in tree.questions:
         if not question.after:
             ask(question.key)
-    for question in tree.questions:  # reached from nowhere: a circle of questions
-        ask(question.key)
     return tuple(order)
