@@ -23,9 +23,6 @@ Sampler = Literal["euler", "heun", "dpm++2m"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 Scheduler: TypeAlias = FlowMatchEulerDiscreteScheduler | FlowMatchHeunDiscreteScheduler | DPMSolverMultistepScheduler
 
-# The multistep solver works in log(signal to noise), which is minus infinity at pure noise: it starts a hair below.
-NEARLY_NOISE = 0.9995
-
 
 def make_scheduler(sampler: str, steps: int) -> Scheduler:
     """A diffusers scheduler with `steps` levels of our grid.
@@ -56,7 +53,7 @@ def make_scheduler(sampler: str, steps: int) -> Scheduler:
         use_flow_sigmas=True, prediction_type="flow_prediction", algorithm_type="dpmsolver++", solver_order=2
     )
     scheduler.set_timesteps(steps)
-    scheduler.sigmas = torch.tensor([min(levels[0], NEARLY_NOISE), *levels[1:], 0.0])
+    scheduler.sigmas = torch.tensor([*levels, 0.0])
     scheduler.timesteps = scheduler.sigmas[:-1] * scheduler.config.num_train_timesteps
     scheduler.set_begin_index(0)
     return scheduler
@@ -73,7 +70,7 @@ def sample(denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, scheduler
     Returns:
         [B, 3, S, S] in the units of the denoiser.
     """
-    state = noise
+    state = float(scheduler.sigmas[0]) * noise  # x_s without its share of image, see flow.time_grid
     for timestep in scheduler.timesteps:
         level = (timestep / scheduler.config.num_train_timesteps).to(state).expand(len(state))
         change = velocity(state, denoise(state, level), level)

@@ -22,7 +22,7 @@ from galaxysd.images.sheet import contact_sheet
 from galaxysd.prompts import Vocabulary, parse
 from galaxysd.settings import Settings
 
-HELD_OUT_LEVELS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0)  # log noise to signal
+HELD_OUT_LEVELS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # log noise to signal
 LEVEL_BINS = (("clean", -99.0, -2.5), ("middle", -2.5, 0.0), ("noisy", 0.0, 99.0))
 
 
