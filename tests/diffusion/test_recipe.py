@@ -55,7 +55,7 @@ def test_train_generate_and_resume(toy: Path, tmp_path: Path) -> None:
     assert whole["done"] and whole["images_seen"] == 96
     assert (tmp_path / "whole" / "samples-000000000096.png").is_file()
     card = (tmp_path / "whole" / "model" / "README.md").read_text()
-    assert "Images seen: 96" in card and "t03_bar_a06_bar" in card
+    assert "Stretch 1: 96 images" in card and "t03_bar_a06_bar" in card
     pipeline = GalaxyPipeline.from_pretrained(tmp_path / "whole" / "model")
     galaxies = pipeline("toy, spiral galaxy, {bar:1.5}", n=2, steps=3)
     assert galaxies.images.shape == (2, 16, 16, 3)
@@ -69,6 +69,10 @@ def test_train_generate_and_resume(toy: Path, tmp_path: Path) -> None:
 
     again = train([toy], tmp_path / "whole", recipe=small(), images=96)
     assert again["already_done"]
+    tuned = train([toy], tmp_path / "tuned", recipe=small(), images=8, start=tmp_path / "whole" / "model")
+    assert "Stretch 2: 8 images" in (Path(tuned["model"]) / "README.md").read_text()
+    with pytest.raises(InputError, match="another network, tree or surveys"):
+        train([toy], tmp_path / "no", recipe=small("network.patch=2"), images=8, start=tmp_path / "whole" / "model")
     longer = train([toy], tmp_path / "whole", recipe=small(), images=104)
     assert longer["images_seen"] == 104
 

@@ -145,7 +145,7 @@ def train(
         _adopt(denoiser, earlier[0], str(start))
     task = FlowMatchingTask(denoiser, recipe.task, held_out)
     result = fit(task, pool, recipe.fit, run, Budget(images=total, minutes=minutes))
-    _export(run, identity, opened, pool, denoiser, result)
+    _export(run, identity, opened, pool, denoiser, result, None if earlier is None else earlier[1])
     summary = {"run": str(run.folder), "model": str(run.folder / "model"), **result}
     if result["done"]:
         run.finish(summary)
@@ -172,6 +172,7 @@ def _export(
     pool: GalaxyPool,
     denoiser: GalaxyDenoiser,
     result: dict[str, Any],
+    earlier: ModelRecord | None,
 ) -> None:
     """Write RUN/model from the averaged weights of the latest checkpoint."""
     from safetensors.torch import load_file
@@ -192,7 +193,7 @@ def _export(
             "recipe": json.loads(identity.recipe.model_dump_json()),
             "data": pool.describe(),
             "data_hash": identity.content_hash(),
-            "started_from": identity.start,
+            "earlier": None if earlier is None else {"model": identity.start, "training": earlier.training},
             "images_seen": result["images_seen"],
             "hours": round(result["seconds"] / 3600, 2),
             "held_out_loss": held_out[-1]["held_out"] if held_out else None,
