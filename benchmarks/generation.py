@@ -18,7 +18,7 @@ import torch
 from measure import Row, at_least, at_most, galaxysd, matmul_peak, print_results, run_process, spread
 from torch.utils.flop_counter import FlopCounterMode
 
-from galaxysd.diffusion.denoiser import fast_precision
+from galaxysd.diffusion.network import fast_precision
 from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline
 from galaxysd.errors import InputError
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from galaxysd.diffusion.data import dihedral
-from galaxysd.diffusion.denoiser import fast_precision
+from galaxysd.diffusion.network import fast_precision
 from galaxysd.settings import Settings
 from galaxysd.training.ema import ExponentialMovingAverage
 

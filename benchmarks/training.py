@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from galaxysd.catalog import DecisionTree, read_votes
 from galaxysd.diffusion.condition import Condition
-from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale, fast_precision
-from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings
+from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
+from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings, fast_precision
 from galaxysd.diffusion.recipe import Recipe
 from galaxysd.diffusion.task import FlowMatchingTask
 from galaxysd.errors import InputError

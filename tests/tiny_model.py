@@ -30,7 +30,7 @@ def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in denoiser.unet.parameters():  # all of them, or a fresh network would ignore its condition
-            weight.normal_(0, 0.1, generator=generator)
+            weight.normal_(0, 1, generator=generator)
     record = ModelRecord(
         tree=tree,
         surveys=tuple(SurveyInfo(token=token, size=16, pixel_scale=value) for token, value in SURVEYS.items()),

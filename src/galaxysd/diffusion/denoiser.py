@@ -30,15 +30,6 @@ class ImageScale(Settings):
         return ((images + self.mean + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def fast_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device computes it in hardware, else float32 (without it, bfloat16 is 100 times slower)."""
-    if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.float32
-
-
 class GalaxyDenoiser(nn.Module):
     """A network that knows its tree, its survey tokens and its image scale."""
 
@@ -55,8 +46,5 @@ class GalaxyDenoiser(nn.Module):
     def forward(self, noisy: Tensor, level: Tensor, condition: Condition) -> Tensor:
         """x_s [B, 3, S, S], s [B] -> the expected clean image [B, 3, S, S] (flow.py)."""
         scaled = flow.input_scale(level, self.scale.spread) * noisy
-        # Gradients are computed in float32: in bfloat16 theirs had a cosine of 0.54 with the exact ones (decisions.md).
-        precision = torch.float32 if torch.is_grad_enabled() else fast_precision(noisy.device)
-        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-            raw: Tensor = self.unet(scaled, level, condition.fractions, condition.known, condition.survey)
-        return self.scale.spread * raw.float()
+        raw: Tensor = self.unet(scaled, level, condition.fractions, condition.known, condition.survey)
+        return self.scale.spread * raw

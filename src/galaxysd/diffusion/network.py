@@ -1,4 +1,4 @@
-"""The network of the `mini` base: a convolutional U-Net over pixel-unshuffled images, conditioned on a morphology.
+"""The network of the `mini` base: a magnitude-preserving U-Net over pixel-unshuffled images, told a morphology.
 
 In: a noisy image [B, 3, S, S], its noise level [B], answer fractions [B, A], known questions [B, Q], survey index [B].
 Out: the raw network output F [B, 3, S, S]; `flow.py` turns it into a denoised image.
@@ -6,16 +6,30 @@ Out: the raw network output F [B, 3, S, S]; `flow.py` turns it into a denoised i
 The image is folded by `patch` (space to depth), so that every convolution works at a quarter (or less) of the pixels
 with a multiple of the channels, where a CPU is fast. The folded input also reaches the last convolution directly: sky
 noise must not squeeze through the narrow layers.
+
+Every layer keeps the variance of what passes through it (Karras et al. 2024, EDM2, arXiv 2312.02696, section 2): the
+weights of each output channel have unit mean square and are divided by the root of their number, sums and activations
+are rescaled, and each block starts from normalised features. No level can therefore drown another (docs/decisions.md
+tells how the coarse levels starved without this), gradients are exact enough in bfloat16, and the length of a weight
+vector means nothing, so it is set back to one in every training step.
 """
 
-from typing import Annotated
+import math
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from galaxysd.settings import Settings
+
+SILU_RMS = 0.596  # root mean square of silu(z), z ~ N(0, 1) (EDM2 eq. 81)
+BRANCH = 0.3  # share of the branch in a residual sum (EDM2 eq. 88)
+STREAM_GAIN = (1 - BRANCH) / math.hypot(1 - BRANCH, BRANCH)
+BRANCH_GAIN = BRANCH / math.hypot(1 - BRANCH, BRANCH)
+CONDITION_GAIN = 3.0  # a known morphology fills about a ninth of its inputs with ones
+HEAD = 64  # channels of an attention head
 
 
 class NetworkSettings(Settings):
@@ -24,22 +38,78 @@ class NetworkSettings(Settings):
     size: int = Field(default=64, ge=8, description="image side in pixels")
     patch: int = Field(default=4, ge=1, description="side of the square of pixels folded into channels")
     widths: tuple[int, ...] = Field(default=(64, 128, 256), min_length=1, description="channels at each level")
-    blocks: int = Field(
-        default=2, ge=1, description="residual blocks per level on the way down (one more on the way up)"
-    )
+    blocks: int = Field(default=2, ge=1, description="residual blocks per level, on the way down and on the way up")
     attention_from: int = Field(default=1, ge=0, description="first level with self-attention")
     embedding: int = Field(default=256, ge=8, description="width of the condition embedding")
     answers: int = Field(ge=1, description="A, answers in the tree")
     questions: int = Field(ge=1, description="Q, questions in the tree")
     surveys: int = Field(ge=1, description="number of survey tokens; index `surveys` means unknown")
 
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        for width in (*self.widths[self.attention_from :], self.widths[-1]):
+            if width > HEAD and width % HEAD:
+                raise ValueError(f"a level with attention needs a multiple of {HEAD} channels, not {width}")
+        return self
 
-Channels = Annotated[int, "channels of a feature map"]
+
+def fast_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes it in hardware, else float32 (without it, bfloat16 is 100 times slower)."""
+    if device.type == "cpu":
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.float32
 
 
-def group_norm(channels: Channels) -> nn.GroupNorm:
-    """Group normalisation with 16 channels a group."""
-    return nn.GroupNorm(max(1, channels // 16), channels)
+def normalise_channels(features: Tensor) -> Tensor:
+    """[B, C, h, w]: zero mean and unit variance over the channels of each position."""
+    rows = features.permute(0, 2, 3, 1)
+    return functional.layer_norm(rows, rows.shape[-1:], eps=1e-4).permute(0, 3, 1, 2)
+
+
+class UnitLayer(nn.Module):
+    """A convolution (or, on vectors, a linear layer) that keeps the variance of its input.
+
+    The weights are a matrix [C_out, k k C_in] with rows of unit mean square; so stored, matrix optimizers take them as
+    they are, and they are the channels-last weights of a convolution.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int = 1, *, gain: float = 1.0) -> None:
+        super().__init__()
+        self.shape = (channels_out, kernel, kernel, channels_in)
+        fan_in = kernel * kernel * channels_in
+        self.scale = gain / math.sqrt(fan_in)
+        self.weight = nn.Parameter(torch.randn(channels_out, fan_in))
+
+    @torch.no_grad()
+    def normalise(self) -> None:
+        """Set the mean square of each row back to one (EDM2 eq. 47, forced weight normalisation)."""
+        length = torch.linalg.vector_norm(self.weight, dim=1, keepdim=True) / math.sqrt(self.weight.shape[1])
+        self.weight.div_(length.clamp(min=1e-6))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, C_in, h, w] -> [B, C_out, h, w], or [B, C_in] -> [B, C_out]."""
+        weight = (self.weight * self.scale).to(features.dtype)
+        if features.ndim == 2:
+            return functional.linear(features, weight)
+        kernel = self.shape[1]
+        return functional.conv2d(features, weight.view(self.shape).permute(0, 3, 1, 2), padding=kernel // 2)
+
+
+class Modulation(nn.Module):
+    """1 + gain W c: what the condition multiplies each channel by; starts at one."""
+
+    def __init__(self, embedding: int, channels: int) -> None:
+        super().__init__()
+        self.layer = UnitLayer(embedding, channels)
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        """[B, C, h, w], [B, E] -> [B, C, h, w]."""
+        factor = (1 + self.gain * self.layer(condition)).to(features.dtype)
+        modulated: Tensor = features * factor[:, :, None, None]
+        return modulated
 
 
 class ConditionEmbedding(nn.Module):
@@ -50,86 +120,69 @@ class ConditionEmbedding(nn.Module):
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
         width = settings.embedding
+        self.surveys = settings.surveys
         self.register_buffer("frequencies", torch.exp(torch.linspace(-3.0, 3.0, 32)), persistent=False)
-        self.noise = nn.Linear(64, width)
-        self.morphology = nn.Linear(settings.answers + settings.questions, width)
-        self.survey = nn.Embedding(settings.surveys + 1, width)
-        self.hidden = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, sigma: Tensor, fractions: Tensor, known: Tensor, survey: Tensor) -> Tensor:
-        """Embed; `sigma` is the flow noise level in (0, 1], seen through its logit (log of noise to signal)."""
-        level = torch.logit(sigma.clamp(1e-4, 1 - 1e-4)) / 4  # [B], of order one
-        waves = level[:, None] * self.frequencies
-        vector = self.noise(torch.cat([waves.sin(), waves.cos()], dim=1))
-        # Unknown questions carry zeros in `fractions`; their mask tells zero votes from no votes.
-        vector = (
-            vector + self.morphology(torch.cat([fractions, known.to(fractions.dtype)], dim=1)) + self.survey(survey)
+        self.noise = UnitLayer(64, width)
+        self.morphology = UnitLayer(
+            settings.answers + settings.questions + settings.surveys + 1, width, gain=CONDITION_GAIN / math.sqrt(2)
         )
-        return functional.silu(self.out(functional.silu(self.hidden(functional.silu(vector)))))
+        self.hidden = UnitLayer(width, width, gain=1 / SILU_RMS)
 
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions; the condition scales and shifts the second normalisation."""
-
-    def __init__(self, channels_in: Channels, channels_out: Channels, embedding: int) -> None:
-        super().__init__()
-        self.norm_in = group_norm(channels_in)
-        self.conv_in = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        self.modulation = nn.Linear(embedding, 2 * channels_out)
-        self.norm_out = group_norm(channels_out)
-        self.conv_out = nn.Conv2d(channels_out, channels_out, 3, padding=1)
-        self.shortcut = nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
-        nn.init.zeros_(self.conv_out.weight)  # every block starts as the identity
-        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
-
-    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """[B, C_in, h, w], [B, E] -> [B, C_out, h, w]."""
-        hidden = self.conv_in(functional.silu(self.norm_in(features)))
-        scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
-        hidden = torch.addcmul(shift, self.norm_out(hidden), scale + 1)
-        result: Tensor = self.shortcut(features) + self.conv_out(functional.silu(hidden))
-        return result
+    def forward(self, level: Tensor, fractions: Tensor, known: Tensor, survey: Tensor) -> Tensor:
+        """Embed; the flow noise level in (0, 1] is seen through its logit (log of noise to signal)."""
+        log_ratio = torch.logit(level.clamp(1e-4, 1 - 1e-4)) / 4  # [B], of order one
+        waves = log_ratio[:, None] * self.frequencies
+        # Unknown questions carry zeros in `fractions`; their mask tells zero votes from no votes.
+        token = functional.one_hot(survey, self.surveys + 1)
+        told = torch.cat([fractions, known.to(fractions.dtype), token.to(fractions.dtype)], dim=1)
+        vector = self.noise(torch.cat([waves.sin(), waves.cos()], dim=1)) + self.morphology(told)
+        return functional.silu(self.hidden(functional.silu(vector))) / SILU_RMS
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over all positions, 64 channels a head."""
+    """The branch of multi-head self-attention over all positions, with queries and keys normalised."""
 
-    def __init__(self, channels: Channels) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = max(1, channels // 64)
-        self.norm = group_norm(channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        self.heads = max(1, channels // HEAD)
+        self.qkv = UnitLayer(channels, 3 * channels)
+        self.out = UnitLayer(channels, channels, gain=BRANCH_GAIN)
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, C, h, w] -> the same."""
         batch, channels, height, width = features.shape
         # In channels-last memory the positions are rows already, so this costs no copy.
-        rows = self.qkv(self.norm(features)).permute(0, 2, 3, 1)  # [B, h, w, 3C]
+        rows = self.qkv(features).permute(0, 2, 3, 1)  # [B, h, w, 3C]
         query, key, value = rows.reshape(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        depth = query.shape[-1:]
+        query, key = functional.layer_norm(query, depth), functional.layer_norm(key, depth)
         # Written out: with at most 256 positions the fused CPU kernel is several times slower on the way back.
-        likeness = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [B, heads, hw, hw]
+        likeness = (query * depth[0] ** -0.5) @ key.transpose(-1, -2)  # [B, heads, hw, hw]
         mixed = likeness.softmax(dim=-1) @ value  # [B, heads, hw, C/heads]
         mixed = mixed.transpose(1, 2).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
-        result: Tensor = features + self.out(mixed)
-        return result
+        branch: Tensor = self.out(mixed)
+        return branch
 
 
-class Level(nn.Module):
-    """One residual block, with or without attention after it."""
+class Block(nn.Module):
+    """Two 3x3 convolutions with the condition between them, then self-attention where asked for."""
 
-    def __init__(self, channels_in: Channels, channels_out: Channels, embedding: int, attention: bool) -> None:
+    def __init__(self, channels_in: int, channels_out: int, embedding: int, *, attention: bool) -> None:
         super().__init__()
-        self.block = ResidualBlock(channels_in, channels_out, embedding)
-        self.attention = SelfAttention(channels_out) if attention else nn.Identity()
+        self.inlet = UnitLayer(channels_in, channels_out) if channels_in != channels_out else nn.Identity()
+        self.conv_in = UnitLayer(channels_out, channels_out, 3, gain=1 / SILU_RMS)
+        self.modulation = Modulation(embedding, channels_out)
+        self.conv_out = UnitLayer(channels_out, channels_out, 3, gain=BRANCH_GAIN / SILU_RMS)
+        self.attention = SelfAttention(channels_out) if attention else None
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """[B, C_in, h, w] -> [B, C_out, h, w]."""
-        result: Tensor = self.attention(self.block(features, condition))
-        return result
+        """[B, C_in, h, w], [B, E] -> [B, C_out, h, w]."""
+        stream = normalise_channels(self.inlet(features))
+        hidden = self.modulation(self.conv_in(functional.silu(stream)), condition)
+        stream = torch.add(self.conv_out(functional.silu(hidden)), stream, alpha=STREAM_GAIN)
+        if self.attention is not None:
+            stream = torch.add(self.attention(stream), stream, alpha=STREAM_GAIN)
+        return stream
 
 
 class GalaxyUNet(nn.Module):
@@ -140,53 +193,54 @@ class GalaxyUNet(nn.Module):
         self.settings = settings
         folded, widths, embedding = 3 * settings.patch**2, settings.widths, settings.embedding
         self.condition = ConditionEmbedding(settings)
-        self.inlet = nn.Conv2d(folded, widths[0], 3, padding=1)
+        self.inlet = UnitLayer(folded + 1, widths[0], 3)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
-        skips, channels = [widths[0]], widths[0]
+        skips, channels = [], widths[0]
         for depth, width in enumerate(widths):
-            attention = depth >= settings.attention_from
             for _ in range(settings.blocks):
-                self.down.append(Level(channels, width, embedding, attention))
+                self.down.append(Block(channels, width, embedding, attention=depth >= settings.attention_from))
                 channels = width
                 skips.append(channels)
-            if depth < len(widths) - 1:
-                self.shrink.append(nn.Conv2d(channels, channels, 3, stride=2, padding=1))
-                skips.append(channels)
+        self.middle = Block(channels, channels, embedding, attention=True)
         for depth, width in reversed(list(enumerate(widths))):
-            attention = depth >= settings.attention_from
-            for _ in range(settings.blocks + 1):
-                self.up.append(Level(channels + skips.pop(), width, embedding, attention))
+            for _ in range(settings.blocks):
+                attention = depth >= settings.attention_from
+                self.up.append(Block(channels + skips.pop(), width, embedding, attention=attention))
                 channels = width
-            if depth > 0:
-                self.grow.append(nn.Conv2d(channels, channels, 3, padding=1))
-        self.norm = group_norm(channels)
-        self.gate = nn.Linear(embedding, folded)
-        self.outlet = nn.Conv2d(channels + folded, folded, 3, padding=1)
-        nn.init.zeros_(self.outlet.weight)
-        nn.init.zeros_(self.outlet.bias)  # type: ignore[arg-type]
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.gate = Modulation(embedding, folded)
+        self.outlet = UnitLayer(channels + folded, folded, 3)
+        self.gain = nn.Parameter(torch.zeros(()))
+        self.normalise()
 
-    def forward(self, images: Tensor, sigma: Tensor, fractions: Tensor, known: Tensor, survey: Tensor) -> Tensor:
+    def normalise(self) -> None:
+        """Set all weight vectors back to unit length, as in every training step; averaged weights need it once."""
+        for layer in self.modules():
+            if isinstance(layer, UnitLayer):
+                layer.normalise()
+
+    def forward(self, images: Tensor, level: Tensor, fractions: Tensor, known: Tensor, survey: Tensor) -> Tensor:
         """[B, 3, S, S], [B], [B, A], [B, Q], [B] -> F [B, 3, S, S]."""
-        condition = self.condition(sigma, fractions, known, survey)
-        folded = functional.pixel_unshuffle(images, self.settings.patch).contiguous(memory_format=torch.channels_last)
-        features = self.inlet(folded)
-        skips = [features]
+        if self.training:
+            self.normalise()
+        condition = self.condition(level, fractions, known, survey)
+        folded = functional.pixel_unshuffle(images, self.settings.patch).to(fast_precision(images.device))
+        folded = folded.contiguous(memory_format=torch.channels_last)
+        # The constant channel stands in for biases, which would not keep magnitudes.
+        features = self.inlet(torch.cat([folded, torch.ones_like(folded[:, :1])], dim=1))
+        skips: list[Tensor] = []
         levels, blocks = len(self.settings.widths), self.settings.blocks
         for depth in range(levels):
-            for level in self.down[depth * blocks : (depth + 1) * blocks]:
-                features = level(features, condition)
+            if depth > 0:
+                features = functional.avg_pool2d(features, 2)
+            for block in self.down[depth * blocks : (depth + 1) * blocks]:
+                features = block(features, condition)
                 skips.append(features)
-            if depth < levels - 1:
-                features = self.shrink[depth](features)
-                skips.append(features)
+        features = self.middle(features, condition)
         for step in range(levels):
-            for level in self.up[step * (blocks + 1) : (step + 1) * (blocks + 1)]:
-                features = level(torch.cat([features, skips.pop()], dim=1), condition)
-            if step < levels - 1:
-                features = self.grow[step](functional.interpolate(features, scale_factor=2.0, mode="nearest"))
-        features = functional.silu(self.norm(features))
+            if step > 0:
+                features = functional.interpolate(features, scale_factor=2.0, mode="nearest")
+            for block in self.up[step * blocks : (step + 1) * blocks]:
+                features = block(torch.cat([features, skips.pop()], dim=1), condition)
         # How much of the noisy input belongs into the output depends on the noise level.
-        folded = folded * (1 + self.gate(condition)[:, :, None, None])
-        return functional.pixel_shuffle(self.outlet(torch.cat([features, folded], dim=1)), self.settings.patch)
+        raw = self.outlet(torch.cat([features, self.gate(folded, condition)], dim=1))
+        return functional.pixel_shuffle(raw.float() * self.gain, self.settings.patch)

@@ -180,6 +180,7 @@ def _export(
     last = checkpoint.latest(run.folder)
     assert last is not None  # fit always leaves one
     denoiser.load_state_dict(load_file(last / "average.safetensors"))
+    denoiser.unet.normalise()  # an average of unit vectors is shorter than one
     scales = {data.survey: data.info.pixel_scale for data in reversed(datasets)}
     size = denoiser.unet.settings.size
     held_out = [line for line in run.metrics() if "held_out" in line]

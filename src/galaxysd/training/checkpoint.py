@@ -7,6 +7,7 @@ A checkpoint is written under a temporary name and renamed, so an interrupted wr
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _optimizer_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
     tensors = {}
     for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}:{key}"] = value.detach().contiguous()
+        for optimizer in optimizers:
+            for key, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"{name}:{key}"] = value.detach().contiguous()
     return tensors
 
 
@@ -39,7 +41,7 @@ def save(
     folder: Path,
     model: nn.Module,
     average: ExponentialMovingAverage,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     *,
     images_seen: int,
     seconds: float,
@@ -58,7 +60,7 @@ def save(
         averaged = {name: value.contiguous() for name, value in average.weights.items()}
         save_file(weights, temporary / "model.safetensors")
         save_file(averaged, temporary / "average.safetensors")
-        save_file(_optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
+        save_file(_optimizer_tensors(model, optimizers), temporary / "optimizer.safetensors")
         state = {"images_seen": images_seen, "seconds": seconds}
         (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
         if target.exists():
@@ -74,9 +76,9 @@ def save(
 
 
 def load(
-    path: Path, model: nn.Module, average: ExponentialMovingAverage, optimizer: torch.optim.Optimizer
+    path: Path, model: nn.Module, average: ExponentialMovingAverage, optimizers: Sequence[torch.optim.Optimizer]
 ) -> dict[str, Any]:
-    """Put a checkpoint into model, average and optimizer; returns its state.
+    """Put a checkpoint into model, average and optimizers; returns its state.
 
     Raises:
         InputError: a file is missing, damaged, or of another model.
@@ -92,9 +94,12 @@ def load(
     for name, value in averaged.items():
         average.weights[name].copy_(value)
     parameters = dict(model.named_parameters())
+    owner = {
+        weight: optimizer for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]
+    }
     for key, value in moments.items():
         name, _, moment = key.rpartition(":")
         parameter = parameters[name]
         layout = value.to(parameter.device) if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
-        optimizer.state[parameter][moment] = layout
+        owner[parameter].state[parameter][moment] = layout
     return state

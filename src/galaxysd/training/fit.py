@@ -2,9 +2,10 @@
 
     fit(task, data, settings, run, budget)
 
-It draws batches, asks the task for a loss, steps AdamW, keeps an average of the weights, writes checkpoints, metrics
-and snapshots, and stops at the budget. Progress is counted in images seen. Every random draw of a batch follows from
-(seed, images seen, process), so a run that was interrupted at any moment continues to the same weights, bit for bit.
+It draws batches, asks the task for a loss, steps Muon and AdamW, keeps an average of the weights, writes checkpoints,
+metrics and snapshots, and stops at the budget. Progress is counted in images seen. Every random draw of a batch follows
+from (seed, images seen, process), so a run that was interrupted at any moment continues to the same weights, bit for
+bit.
 """
 
 import math
@@ -56,9 +57,8 @@ class FitSettings(Settings):
 
     seed: int = Field(default=0, ge=0)
     batch: int = Field(default=64, ge=1, description="images per step, over all processes")
-    learning_rate: float = Field(default=1e-3, gt=0, description="peak, AdamW")
-    weight_decay: float = Field(default=0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.99)
+    learning_rate: float = Field(default=1e-3, gt=0, description="peak; see `make_optimizers`")
+    weight_decay: float = Field(default=0.0, ge=0, description="of matrices")
     warmup: int = Field(default=20_000, ge=0, description="images until the peak learning rate")
     cooldown: float = Field(default=0.25, ge=0, le=1, description="last part of the images budget, linear to zero")
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
@@ -73,6 +73,24 @@ class Budget(Settings):
 
     images: int = Field(ge=1, description="images seen at the end of training; the cooldown is laid out towards it")
     minutes: float | None = Field(default=None, gt=0, description="stop this stretch after so many minutes")
+
+
+def make_optimizers(model: nn.Module, settings: FitSettings) -> list[torch.optim.Optimizer]:
+    """Muon for matrices, AdamW for every other weight.
+
+    Muon (Jordan et al. 2024; Liu et al. 2025, arXiv 2502.16982) orthogonalises the momentum of a matrix, so that an
+    update turns all directions of it alike; its size is set to 0.2 x learning rate in root mean square, AdamW's usual
+    one, so both share one learning rate.
+    """
+    matrices = [weight for weight in model.parameters() if weight.ndim == 2]
+    others = [weight for weight in model.parameters() if weight.ndim != 2]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    found: list[torch.optim.Optimizer] = []
+    if matrices:
+        found.append(torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    if others:
+        found.append(torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True))
+    return found
 
 
 def learning_rate(settings: FitSettings, images_seen: int, total: int) -> float:
@@ -122,19 +140,16 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
     world, rank = accelerator.num_processes, accelerator.process_index
     if settings.batch % world:
         raise InputError(f"batch {settings.batch} cannot be divided by {world} processes; choose a multiple")
-    decay = [weight for weight in task.model.parameters() if weight.ndim > 1]
-    no_decay = [weight for weight in task.model.parameters() if weight.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": no_decay, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    optimizers = make_optimizers(task.model, settings)
     task.model.to(accelerator.device)
     average = ExponentialMovingAverage(task.model, fraction=settings.average)
     images_seen, seconds = 0, 0.0
     if (last := checkpoint.latest(run.folder)) is not None:
-        state = checkpoint.load(last, task.model, average, optimizer)
+        state = checkpoint.load(last, task.model, average, optimizers)
         images_seen, seconds = int(state["images_seen"]), float(state["seconds"])
         run.rewind("images_seen", images_seen)
     model = accelerator.prepare_model(task.model)
-    optimizer = accelerator.prepare_optimizer(optimizer)
+    steppers = [accelerator.prepare_optimizer(optimizer) for optimizer in optimizers]
 
     started = saved = time.monotonic()
     losses: list[float] = []
@@ -143,9 +158,7 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
     def save() -> None:
         if accelerator.is_main_process:
             elapsed = seconds + time.monotonic() - started
-            checkpoint.save(
-                run.folder, task.model, average, optimizer.optimizer, images_seen=images_seen, seconds=elapsed
-            )
+            checkpoint.save(run.folder, task.model, average, optimizers, images_seen=images_seen, seconds=elapsed)
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     console = Console(stderr=True, quiet=not accelerator.is_main_process)
@@ -163,12 +176,13 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
                     f"{run.folder}: the loss is not finite after {images_seen} images; lower learning_rate"
                 )
             rate = learning_rate(settings, images_seen, budget.images)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(model.parameters(), settings.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for stepper in steppers:
+                for group in stepper.param_groups:
+                    group["lr"] = rate
+                stepper.step()
+                stepper.zero_grad(set_to_none=True)
             before, images_seen = images_seen, images_seen + settings.batch
             average.update(task.model, images_seen=images_seen, batch=settings.batch)
             losses.append(float(loss.detach()))
