@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.diffusion.condition import Condition, answers_of, encode, random_mask
+from galaxysd.diffusion.condition import Condition, answers_of, as_told, encode, random_mask
 from galaxysd.diffusion.data import dihedral
 from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
 from galaxysd.errors import InputError
@@ -48,6 +48,58 @@ def test_masked_questions_carry_no_trace(seed: int) -> None:
     hidden = ~masked.known[:, answers]
     assert float(masked.fractions[hidden].abs().sum()) == 0
     assert set(masked.survey.tolist()) <= {0, 2}
+
+
+def told(rounded: float, seed: int = 0, batch: int = 64) -> tuple[Condition, Condition]:
+    """A condition of random fractions, some questions unknown, and how training tells it."""
+    generator = torch.Generator().manual_seed(seed)
+    answers = answers_of(TREE)
+    known = torch.rand((batch, len(TREE.questions)), generator=generator) < 0.7
+    fractions = torch.rand((batch, len(TREE.columns)), generator=generator) * known[:, answers]
+    condition = Condition(fractions, known, torch.zeros(batch).long())
+    return condition, as_told(condition, answers, generator, rounded=rounded, votes=20)
+
+
+@given(seed=st.integers(0, 1000))
+def test_in_words_it_is_what_a_rounded_morphology_says(seed: int) -> None:
+    condition, words = told(rounded=1.0, seed=seed, batch=4)
+    first = answers_of(TREE)
+    for row in range(4):
+        asked = {
+            name: float(condition.fractions[row, index])
+            for index, name in enumerate(TREE.columns)
+            if bool(condition.known[row, first[index]])
+        }
+        fractions, known = Morphology(fractions=asked).rounded(TREE).vector(TREE)
+        assert torch.equal(words.fractions[row], torch.from_numpy(fractions))
+        assert torch.equal(words.known[row], torch.from_numpy(known))
+
+
+def test_in_words_equal_answers_give_the_first_and_no_answer_gives_nothing() -> None:
+    fractions = torch.zeros(2, len(TREE.columns))
+    fractions[0, :2] = 0.5
+    known = torch.zeros(2, len(TREE.questions), dtype=torch.bool)
+    known[:, 0] = True
+    condition = Condition(fractions, known, torch.zeros(2).long())
+    words = as_told(condition, answers_of(TREE), torch.Generator().manual_seed(0), rounded=1.0, votes=20)
+    assert words.fractions[0, :3].tolist() == [1, 0, 0] and bool(words.known[0, 0])
+    assert not bool(words.known[1, 0]) and float(words.fractions[1].sum()) == 0
+
+
+def test_votes_are_cast_anew_around_what_they_were() -> None:
+    condition, recast = told(rounded=0.0, batch=4000)
+    moved = (recast.fractions - condition.fractions)[condition.fractions > 0]
+    assert torch.equal(recast.known, condition.known)
+    assert float(recast.fractions[condition.fractions == 0].abs().sum()) == 0
+    # the mean of p (1 - p) / 20 over uniform p is 1 / 120
+    assert float(moved.std()) == pytest.approx((1 / 120) ** 0.5, rel=0.05)
+    assert float(moved.mean()) == pytest.approx(0, abs=0.003)
+
+
+def test_a_share_is_told_in_words() -> None:
+    _, mixed = told(rounded=0.5, batch=4000)
+    plain = (mixed.fractions * (1 - mixed.fractions)).sum(dim=1) == 0
+    assert float(plain.float().mean()) == pytest.approx(0.5, abs=0.03)
 
 
 def test_masking_happens_as_often_as_asked() -> None:

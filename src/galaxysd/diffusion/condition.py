@@ -1,4 +1,4 @@
-"""What the network is told: a batch of morphologies as tensors, and the random masking that makes guidance valid.
+"""What the network is told: morphologies as tensors, and how training words and hides them so that prompts work.
 
 In: `Morphology` objects, or arrays of a catalogue. Out: `Condition`, whose unknown questions carry zeros and a mask.
 """
@@ -64,6 +64,34 @@ def encode(morphologies: Sequence[Morphology], tree: DecisionTree, surveys: Sequ
         known=torch.from_numpy(np.stack([known for _, known in vectors])),
         survey=torch.tensor(indices),
     )
+
+
+def as_told(condition: Condition, answers: Tensor, generator: torch.Generator, *, rounded: float, votes: int) -> Condition:
+    """Say the fractions in other words, as in training.
+
+    Exact fractions name a galaxy: a network that sees them again and again learns which picture belongs to which row
+    of the catalogue, and does not know what to do with a prompt, which says yes or no. So a share `rounded` of the
+    galaxies is told as words would tell it (`Morphology.rounded`: the largest answer of each question, nothing where
+    no answer has any), and for the others the votes are cast anew: Gaussian noise of variance p (1 - p) / `votes`.
+
+    Args:
+        condition: what is known.
+        answers: [A] index of the question of each answer.
+        generator: of the random draws.
+        rounded: share of galaxies told in words.
+        votes: so many votes are cast anew.
+    """
+    fractions, (batch, questions) = condition.fractions, condition.known.shape
+    noise = torch.randn(fractions.shape, generator=generator)
+    recast = (fractions + noise * (fractions * (1 - fractions) / votes).sqrt()).clamp(0, 1)
+    earlier_first = fractions - 1e-6 * torch.arange(len(answers))  # of equal answers the first one counts
+    largest = torch.full((batch, questions), -1.0).scatter_reduce(1, answers.expand(batch, -1), earlier_first, "amax")
+    worded = (earlier_first == largest[:, answers]) & (fractions > 0)
+    said = torch.zeros(batch, questions).scatter_reduce(1, answers.expand(batch, -1), worded.float(), "amax") > 0
+    chosen = torch.rand(batch, 1, generator=generator) < rounded
+    known = torch.where(chosen, condition.known & said, condition.known)
+    told = torch.where(chosen, worded.to(fractions.dtype), recast) * known[:, answers]
+    return Condition(told, known, condition.survey)
 
 
 def random_mask(

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from galaxysd.diffusion import flow
-from galaxysd.diffusion.condition import Condition, encode, random_mask
+from galaxysd.diffusion.condition import Condition, as_told, encode, random_mask
 from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
@@ -32,6 +32,8 @@ class TaskSettings(Settings):
     level_mean: float = Field(default=-1.2, description="mean of log noise to signal")
     level_deviation: float = Field(default=1.6, gt=0, description="deviation of log noise to signal")
     least_error: float = Field(default=0.03, gt=0, description="bound of the loss weight, see flow.loss_weight")
+    rounded: float = Field(default=0.5, ge=0, le=1, description="share of galaxies told in words, see condition.as_told")
+    votes: int = Field(default=20, ge=1, description="votes that are cast anew for the others")
     drop_all: float = Field(default=0.1, ge=0, le=1, description="share of galaxies that lose every answer")
     keep_all: float = Field(default=0.3, ge=0, le=1, description="share of galaxies that keep every answer")
     drop_survey: float = Field(default=0.1, ge=0, le=1, description="share of galaxies that lose the survey token")
@@ -59,9 +61,11 @@ class FlowMatchingTask:
         images = self.denoiser.scale.encode(batch["images"])
         level = flow.sample_levels(len(images), self.settings.level_mean, self.settings.level_deviation, generator)
         noise = torch.randn(images.shape, generator=generator)
+        answers = self.denoiser.answers_of.cpu()
+        condition = Condition(batch["fractions"], batch["known"], batch["survey"])
         condition = random_mask(
-            Condition(batch["fractions"], batch["known"], batch["survey"]),
-            self.denoiser.answers_of.cpu(),
+            as_told(condition, answers, generator, rounded=self.settings.rounded, votes=self.settings.votes),
+            answers,
             generator,
             drop_all=self.settings.drop_all,
             keep_all=self.settings.keep_all,
