@@ -32,12 +32,14 @@ import polars as pl
 from measure import all_pixels, console, empty_folder, machine, morphologies, open_datasets, split_of
 from reader import Examples, Reader, ReaderSettings, train_reader
 from rich.table import Table
-from scipy.ndimage import gaussian_filter
 
 from galaxysd.catalog.catalog import Catalog
 from galaxysd.catalog.splits import check_disjoint
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
+from galaxysd.evaluation import straw_men
+from galaxysd.evaluation.frechet import frechet_distance
+from galaxysd.evaluation.intervals import wilson
 from galaxysd.images.dataset import Dataset
 from galaxysd.images.sheet import contact_sheet
 from galaxysd.prompts import Morphology
@@ -53,7 +55,6 @@ PROMPTS = {
 AGREED, REACHED, ABSENT, LEAST_VOTES = 0.7, 0.5, 0.3, 5
 GOAL = 5.0  # points of accuracy below real
 DIVISIONS = 20  # random halves of the real galaxies for the Fréchet distance
-BLUR = 2.0  # px, straw man
 SHOWN = 16  # misread dreams per class
 
 Pixels = npt.NDArray[np.uint8]
@@ -79,30 +80,6 @@ def classes_of(catalog: Catalog) -> Labels:
         key, says = agreed[name]
         labels[says & (reach[key] >= REACHED) & ~(votes[key] < LEAST_VOTES)] = index
     return labels
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    z, share = 1.96, hits / n
-    middle = share + z**2 / (2 * n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    ends = np.clip([middle - half, middle + half], 0, 1 + z**2 / n) / (1 + z**2 / n)
-    return float(ends[0]), float(ends[1])
-
-
-def frechet_distance(a: Floats, b: Floats) -> float:
-    """Fréchet distance of two Gaussians fitted to features a [N, D] and b [M, D].
-
-    |mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr((A B)^1/2); the last trace is the sum of the roots of the eigenvalues of
-    A^1/2 B A^1/2, which is symmetric, so two symmetric eigenvalue problems do and no matrix root is needed (Dowson and
-    Landau 1982; Heusel et al. 2017). It is biased upwards for small N: compare only sets of equal size.
-    """
-    first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    values, vectors = np.linalg.eigh(first)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    shared = np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(min=0)).sum()
-    apart = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
-    return float(apart + np.trace(first) + np.trace(second) - 2 * shared)
 
 
 def macro(right: npt.NDArray[np.bool_], labels: Labels, seed: int, resamples: int = 1000) -> tuple[float, float, float]:
@@ -163,17 +140,6 @@ def dream(pipeline: GalaxyPipeline, wanted: Sequence[Sequence[str | Morphology]]
     return Examples(pipeline(flat, seed=seed).images, labels)
 
 
-def straw_men(train: Examples, rng: np.random.Generator) -> dict[str, Examples]:
-    """Training galaxies blurred, and noise with the mean and deviation of theirs."""
-    images = train.images.astype(np.float32)
-    blurred = gaussian_filter(images, (0, BLUR, BLUR, 0))
-    noise = rng.normal(images.mean(), images.std(), images.shape)
-    made = {"train, blurred": blurred, "noise": noise}
-    return {
-        name: Examples(np.rint(values.clip(0, 255)).astype(np.uint8), train.labels) for name, values in made.items()
-    }
-
-
 def compare_features(sets: Sequence[Reading], real: Reading, seed: int) -> dict[str, dict[str, float]]:
     """Fréchet distance of each set, and of real galaxies themselves, to real ones: equal n, equal classes.
 
@@ -225,9 +191,10 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     dreams = {name: dream(pipeline, wanted, seed) for name, wanted in wishes.items()}
     real = _read("real test", reader, test)
     readings = [real, *(_read(name, reader, examples) for name, examples in dreams.items())]
-    straw = [_read(name, reader, examples) for name, examples in straw_men(train, rng).items()]
+    made = {"train, blurred": straw_men.blurred(train.images), "noise": straw_men.noise(train.images, rng)}
+    straw = [_read(name, reader, Examples(images, train.labels)) for name, images in made.items()]
     first = readings[1]
-    shuffled = Reading("shuffled prompts", rng.permutation(first.labels), first.read, first.features)
+    shuffled = Reading("shuffled prompts", straw_men.shuffled(first.labels, rng), first.read, first.features)
 
     _misread_sheet(dreams, readings[1:], out / "misread.png", f"{options.model} {pipeline.model_hash}, seed {seed}")
     scores = {one.name: one.accuracy(seed) for one in (*readings, shuffled)}

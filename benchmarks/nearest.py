@@ -14,8 +14,7 @@ the alarm looks at the lower end, where copies are.
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,98 +24,24 @@ import torch
 from measure import all_pixels, console, empty_folder, machine, morphologies, open_datasets, planes, split_of
 from PIL import Image, ImageDraw, ImageFont
 from rich.table import Table
-from scipy.stats import binom
 from torch import Tensor
 
 from galaxysd.catalog.splits import check_disjoint
 from galaxysd.diffusion.data import dihedral
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
+from galaxysd.evaluation.memory import NEAR, Neighbours, alarm, nearest
+from galaxysd.evaluation.straw_men import noisy_copies
 from galaxysd.images.dataset import Dataset
 from galaxysd.images.sheet import FAINT, GROUND, INK, contact_sheet
 from galaxysd.prompts import Morphology
 from galaxysd.runs import write_atomically
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
-NEAR = 0.01  # of held-out galaxies lie nearer than this quantile of theirs, by definition
-CHANCE = 0.01  # alarm: so many near ones would come up by chance less often than this
-COPY_NOISE = 2.0  # 8-bit steps of noise on the straw man's copies
-BLOCK = 128  # training images compared at once, in 8 orientations each
 PER_LINE = 4  # dreamed galaxies on a line of the sheet
 COLOURS = {"held-out real": (110, 140, 190), "dreamed": (240, 170, 70), "copies": (220, 80, 90)}
 
-Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """The nearest training galaxy of each of M galaxies.
-
-    Attributes:
-        distance: root mean square difference, 8-bit steps [M].
-        index: which training galaxy [M].
-        orientation: how it has to be turned to match, 0..7 as in `dihedral` [M].
-    """
-
-    distance: Floats
-    index: npt.NDArray[np.int64]
-    orientation: npt.NDArray[np.int64]
-
-
-def nearest(queries: Tensor, train: Tensor) -> Neighbours:
-    """Nearest of `train` [N, 3, S, S] in any orientation for each of `queries` [M, 3, S, S], both uint8.
-
-    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, so a block of comparisons is one matrix product; the distance of the winner is
-    computed again by subtraction, which the cancellation of large terms cannot spoil.
-    """
-    rows = _flat(queries)
-    squares = rows.square().sum(dim=1)
-    best = torch.full((len(queries),), torch.inf)
-    index = torch.zeros(len(queries), dtype=torch.long)
-    orientation = torch.zeros(len(queries), dtype=torch.long)
-    for start in range(0, len(train), BLOCK):
-        block = train[start : start + BLOCK]
-        for turn in range(8):
-            turned = _flat(dihedral(block, torch.full((len(block),), turn)))
-            apart = torch.addmm(turned.square().sum(dim=1)[None, :], rows, turned.T, alpha=-2) + squares[:, None]
-            nearer, place = apart.min(dim=1)
-            better = nearer < best
-            best = torch.where(better, nearer, best)
-            index = torch.where(better, place + start, index)
-            orientation = torch.where(better, turn, orientation)
-    distance = [
-        float((one - other).double().square().mean().sqrt()) * 255
-        for one, other in zip(rows, _matches(train, index, orientation), strict=True)
-    ]
-    return Neighbours(np.array(distance), index.numpy(), orientation.numpy())
-
-
-def _flat(images: Tensor) -> Tensor:
-    return images.reshape(len(images), -1).float() / 255
-
-
-def _matches(train: Tensor, index: Tensor, orientation: Tensor) -> Iterator[Tensor]:
-    for place, turn in zip(index, orientation, strict=True):
-        yield _flat(dihedral(train[place : place + 1], turn[None]))[0]
-
-
-def alarm(distances: Floats, real: Floats) -> tuple[float, bool]:
-    """Share of `distances` below the 1st percentile of `real`, and whether it is more than chance allows.
-
-    One percent is expected of galaxies that are no nearer than real ones; the alarm goes off where a binomial draw of
-    that rate reaches the number found with a probability below `CHANCE`.
-    """
-    near = int((distances < np.quantile(real, NEAR)).sum())
-    return near / len(distances), bool(binom.sf(near - 1, len(distances), NEAR) < CHANCE)
-
-
-def noisy_copies(train: Tensor, count: int, rng: np.random.Generator) -> Tensor:
-    """Training galaxies, turned at random, with a little noise: what a model that copies would draw."""
-    chosen = train[rng.choice(len(train), count, replace=False)]
-    turned = dihedral(chosen, torch.from_numpy(rng.integers(8, size=count)))
-    noise = torch.from_numpy(rng.normal(0, COPY_NOISE, turned.shape))
-    return (turned + noise).round().clamp(0, 255).to(torch.uint8)
 
 
 def galaxies(datasets: Sequence[Dataset], split: str, limit: int | None) -> tuple[Tensor, list[str]]:
@@ -191,7 +116,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     dreamed = planes(pipeline(wanted, seed=options.seed).images)
     train, names = galaxies(datasets, "train", options.limit)
     test, _ = galaxies(datasets, "test", options.limit)
-    copies = noisy_copies(train, min(options.n, len(train)), rng)
+    copies = planes(noisy_copies(train.permute(0, 2, 3, 1).numpy(), min(options.n, len(train)), rng))
     everything = nearest(torch.cat([test, dreamed, copies]), train)
     ends = np.cumsum([len(test), len(dreamed)])
     groups = dict(zip(COLOURS, np.split(everything.distance, ends), strict=True))

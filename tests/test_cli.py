@@ -45,7 +45,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
     text = capsys.readouterr().out
-    assert all(verb in text for verb in ("demo", "catalog", "prompt", "train", "generate", "toy"))
+    assert all(verb in text for verb in ("demo", "catalog", "prompt", "train", "generate", "embed", "evaluate", "toy"))
 
 
 def test_generate(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
@@ -120,6 +120,28 @@ def test_train_dry_run_resolves_the_recipe(capsys: pytest.CaptureFixture[str], t
     assert values["fit"]["seed"] == 9 and values["fit"]["batch"] == 8 and values["fit"]["clip"] == 0.5
     assert not (tmp_path / "r").exists()
     assert "'fit.clap=1'" in fails(capsys, *arguments, "--set", "fit.clap=1")
+
+
+def test_train_knows_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["train", "--recipe", "encoder", "--data", "d", "--out", str(tmp_path / "r")]
+    assert result(capsys, *arguments, "--dry-run", "--set", "simclr.temperature=0.3")["simclr"]["temperature"] == 0.3
+    assert "--from goes on from a generator" in fails(capsys, *arguments, "--from", "mini")
+
+
+def test_embed(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    main(["generate", "bar", "-n", "3", "--model", model, "--steps", "1", "--out", str(tmp_path / "o")])
+    capsys.readouterr()
+    arguments = ["embed", "--images", str(tmp_path / "o" / "images"), "--encoder", "pixels", "--out"]
+    report = result(capsys, *arguments, str(tmp_path / "f"))
+    assert report["galaxies"] == 3 and Path(report["file"]).is_file() and not report["already_done"]
+    main([*arguments, str(tmp_path / "f")])
+    assert "already done" in capsys.readouterr().out
+
+
+def test_evaluate_needs_real_galaxies(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    arguments = ["evaluate", "--model", model, "--encoder", "pixels", "--out", str(tmp_path / "r")]
+    assert "--data" in fails(capsys, *arguments)
+    assert "nowhere" in fails(capsys, *arguments, "--data", "nowhere")
 
 
 @pytest.mark.parametrize(

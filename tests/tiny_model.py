@@ -1,4 +1,4 @@
-"""A tiny model with random weights, 16 px: it runs every path of the code and draws no galaxy worth looking at."""
+"""A tiny model with random weights: it runs every path of the code and draws no galaxy worth looking at."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from galaxysd.diffusion.network import NetworkSettings
 SURVEYS = {"sdss": 0.4, "sdss-r90": None, "efigi": None}  # token -> arcsec per px
 
 
-def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
+def save_tiny_model(folder: Path, *, seed: int = 0, size: int = 16) -> Path:
     """Write the model folder; another seed is another model."""
     tree = DecisionTree.load("gz2").union(DecisionTree.load("efigi"))
     network = NetworkSettings(
-        size=16,
+        size=size,
         patch=2,
         widths=(16, 16),
         blocks=1,
@@ -33,7 +33,7 @@ def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
             weight.normal_(0, 1, generator=generator)
     record = ModelRecord(
         tree=tree,
-        surveys=tuple(SurveyInfo(token=token, size=16, pixel_scale=value) for token, value in SURVEYS.items()),
+        surveys=tuple(SurveyInfo(token=token, size=size, pixel_scale=value) for token, value in SURVEYS.items()),
         scale=scale,
         sampling=SamplingSettings(steps=4),
         evidence=dict.fromkeys(tree.columns[:10], 500),

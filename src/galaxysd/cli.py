@@ -7,6 +7,7 @@ with `--json`), progress and errors to stderr. Exit codes: 0 done, 2 bad input, 
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,12 +18,16 @@ from galaxysd.errors import InputError
 
 if TYPE_CHECKING:
     from galaxysd.catalog.catalog import Catalog
+    from galaxysd.settings import Settings
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="Print the result as JSON.")]
 Out = Annotated[Path, Parameter(help="Folder to write to.")]
 Seed = Annotated[int, Parameter(help="Seed of everything random.")]
 Device = Annotated[str, Parameter(help="Where to compute: cpu, cuda, cuda:1, mps.")]
 Limit = Annotated[int | None, Parameter(help="At most so many galaxies.")]
+Encoder = Annotated[
+    str, Parameter(help="galaxyemb, a trained encoder's folder, pixels, untrained, or transformers:NAME-OR-FOLDER.")
+]
 Model = Annotated[str, Parameter(help="A shipped model (mini) or a model folder.")]
 
 app = App(
@@ -148,7 +153,9 @@ def train(
     *,
     data: Annotated[list[Path], Parameter(consume_multiple=False, negative=(), help="Dataset folder; repeatable.")],
     out: Out,
-    recipe: Annotated[str, Parameter(help="A built-in recipe (mini) or a YAML file.")] = "mini",
+    recipe: Annotated[
+        str, Parameter(help="mini (a generator), encoder, or a YAML file; that of an encoder is called encoder*.yaml.")
+    ] = "mini",
     images: Annotated[int | None, Parameter(help="Images to be seen in the end; default from the recipe.")] = None,
     minutes: Annotated[float | None, Parameter(help="Stop after so many minutes; the same command goes on.")] = None,
     settings: Annotated[
@@ -162,18 +169,87 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on datasets, or go on with a training."""
-    from galaxysd.diffusion.recipe import Recipe
-    from galaxysd.diffusion.recipe import train as learn
+    overrides = [*([] if seed is None else [f"fit.seed={seed}"]), *(settings or [])]
+    chosen: Settings
+    if Path(recipe).stem.startswith("encoder"):
+        from galaxysd.embedding.recipe import EncoderRecipe, train_encoder
 
-    chosen = Recipe.load(recipe, [*([] if seed is None else [f"fit.seed={seed}"]), *(settings or [])])
+        if start is not None:
+            raise InputError("train: --from goes on from a generator; an encoder is trained from random weights")
+        chosen = encoder = EncoderRecipe.load(recipe, overrides)
+        learn = partial(train_encoder, recipe=encoder)
+    else:
+        from galaxysd.diffusion.recipe import Recipe
+        from galaxysd.diffusion.recipe import train as train_generator
+
+        chosen = generator = Recipe.load(recipe, overrides)
+        learn = partial(train_generator, recipe=generator, start=start)
     if dry_run:
         values = chosen.model_dump(mode="json")
         _print(values, as_json, json.dumps(values, indent=2))
         return
-    result = learn(data, out, recipe=chosen, images=images, minutes=minutes, limit=limit, start=start)
+    result = learn(data, out, images=images, minutes=minutes, limit=limit)
     state = "done" if result["done"] else "stopped; the same command goes on"
     text = f"{state}: {result['images_seen']:,} images seen in {result['seconds']:,.0f} s\nmodel  {result['model']}"
     _print(result, as_json, text)
+
+
+@app.command
+def embed(
+    *,
+    images: Annotated[Path, Parameter(help="Dataset folder, or a folder or tar of images.")],
+    out: Out,
+    encoder: Encoder = "galaxyemb",
+    orientations: Annotated[Literal[1, 8], Parameter(help="8: mean over turned and flipped images.")] = 1,
+    device: Device = "cpu",
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the features of images as a table, features.parquet. The same command again reads it."""
+    from galaxysd.diffusion.pipeline import find_device
+    from galaxysd.embedding.encoders import load_encoder
+    from galaxysd.embedding.table import embed as write_features
+
+    chosen = load_encoder(encoder, find_device(device), orientations=orientations)
+    report = write_features(images, chosen, out, limit=limit)
+    state = "already done" if report.already_done else f"{report.seconds:,.1f} s"
+    text = f"{report.galaxies:,} galaxies x {report.dimension} features of {report.encoder} ({state})\n{report.file}"
+    _print(report.model_dump(mode="json"), as_json, text)
+
+
+@app.command
+def evaluate(
+    *,
+    data: Annotated[list[Path], Parameter(consume_multiple=False, negative=(), help="Dataset folder; repeatable.")],
+    out: Out,
+    model: Model = "mini",
+    encoder: Encoder = "galaxyemb",
+    n: Annotated[int, Parameter(name=["-n", "--n"], help="Galaxies of each sample.")] = 1000,
+    steps: Annotated[int | None, Parameter(help="Sampling steps; default from the model.")] = None,
+    guidance: Annotated[float | None, Parameter(help="Guidance scale, 1 for none; default from the model.")] = None,
+    sampler: Annotated[str | None, Parameter(help="euler, heun or dpm++2m; default from the model.")] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a generator against held-out real galaxies: report.json and report.html. The same command resumes."""
+    from galaxysd.embedding.encoders import load_encoder
+    from galaxysd.evaluation.evaluate import EvaluationSettings
+    from galaxysd.evaluation.evaluate import evaluate as judge
+    from galaxysd.evaluation.report import summary, write_page
+
+    settings = EvaluationSettings.parse({"n": n, "seed": seed}, "evaluation")
+    report = judge(
+        data,
+        out,
+        model=model,
+        encoder=load_encoder(encoder),
+        settings=settings,
+        steps=steps,
+        guidance=guidance,
+        sampler=sampler,
+    )
+    page = write_page(report, out)
+    _print(report.model_dump(mode="json"), as_json, f"{summary(report)}\nthe report is at {page.resolve()}")
 
 
 @app.command

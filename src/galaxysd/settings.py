@@ -6,6 +6,7 @@ content hash, so that a run can say exactly what it was asked to do.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -60,6 +61,40 @@ class Settings(BaseModel):
         if not isinstance(values, dict):
             raise InputError(f"{path}: expected a YAML mapping of settings, found {type(values).__name__}")
         return cls.parse(values, str(path))
+
+    @classmethod
+    def read_recipe(cls, folder: Path, name_or_path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Built-in settings of `folder` by name, or those of a YAML file, with `key.path=value` overrides.
+
+        Args:
+            folder: where the built-in ones are, `<name>.yaml`.
+            name_or_path: a built-in name or a file.
+            overrides: values are YAML.
+
+        Raises:
+            InputError: no such settings, or an override that does not fit.
+        """
+        path = folder / f"{name_or_path}.yaml"
+        path = path if path.is_file() else Path(name_or_path)
+        if not path.is_file():
+            names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+            raise InputError(f"recipe {str(name_or_path)!r}: neither a built-in recipe ({names}) nor a YAML file")
+        values = cls.read(path).model_dump()
+        for override in overrides:
+            key, equals, text = override.partition("=")
+            place: Any = values
+            *parents, last = key.split(".")
+            for parent in parents:
+                place = place.get(parent) if isinstance(place, dict) else None
+            if not equals or not isinstance(place, dict) or last not in place:
+                raise InputError(
+                    f"setting {override!r}: expected key=value with a key of the recipe, e.g. fit.batch=64"
+                )
+            try:
+                place[last] = yaml.safe_load(text)
+            except yaml.YAMLError:
+                raise InputError(f"setting {override!r}: the value is not valid YAML") from None
+        return cls.parse(values, f"recipe {name_or_path}")
 
     def write(self, path: str | Path) -> None:
         """Write the settings as YAML, keys in their declared order."""

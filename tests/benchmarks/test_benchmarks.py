@@ -6,14 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import scipy.linalg
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from galaxysd.catalog.catalog import Catalog, complete
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.diffusion.data import dihedral
 from galaxysd.images.dataset import Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package
@@ -41,31 +37,6 @@ def test_a_process_is_measured_without_the_memory_of_this_one() -> None:
     assert large.seconds > 0.2
     with pytest.raises(RuntimeError, match="exit code 3"):
         measure.run_process([sys.executable, "-c", "raise SystemExit(3)"])
-
-
-def test_wilson_interval() -> None:
-    assert consistency.wilson(8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)  # a textbook's example
-    assert consistency.wilson(10, 10)[1] == pytest.approx(1.0)
-    assert consistency.wilson(0, 10)[0] == pytest.approx(0.0)
-
-
-@given(st.integers(0, 2**32 - 1), st.floats(0.2, 3))
-def test_frechet_distance_is_the_one_with_a_matrix_root(seed: int, stretch: float) -> None:
-    rng = np.random.default_rng(seed)
-    a, b = rng.normal(size=(60, 5)), stretch * rng.normal(size=(50, 5)) @ rng.normal(size=(5, 5)) + 0.3
-    first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    root = scipy.linalg.sqrtm(first @ second).real
-    expected = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(first + second - 2 * root)
-    assert consistency.frechet_distance(a, b) == pytest.approx(expected, rel=1e-6, abs=1e-6)
-    assert consistency.frechet_distance(b, a) == pytest.approx(expected, rel=1e-6, abs=1e-6)
-
-
-def test_frechet_distance_grows_with_the_difference() -> None:
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=(400, 4))
-    assert consistency.frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
-    assert consistency.frechet_distance(a, a + np.array([2, 0, 0, 0])) == pytest.approx(4)  # the means alone
-    assert consistency.frechet_distance(a, 3 * a) > consistency.frechet_distance(a, 2 * a) > 0.5
 
 
 def test_macro_accuracy_weighs_classes_alike() -> None:
@@ -139,40 +110,8 @@ def test_the_reader_learns_what_is_easy() -> None:
     assert 150 < (labels[chosen] == 1).sum() < 250
 
 
-@pytest.fixture(scope="module")
-def train() -> torch.Tensor:
-    return torch.randint(256, (200, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-
-
-def test_a_turned_copy_is_found(train: torch.Tensor) -> None:
-    places, turns = torch.tensor([0, 5, 127, 128, 199, 7, 8, 9]), torch.arange(8)
-    found = nearest.nearest(dihedral(train[places], turns), train)
-    assert found.index.tolist() == places.tolist() and found.orientation.tolist() == turns.tolist()
-    assert found.distance.tolist() == [0.0] * 8
-
-
-def test_neighbours_are_those_of_a_plain_search(train: torch.Tensor) -> None:
-    queries = torch.randint(256, (5, 3, 8, 8), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    found = nearest.nearest(queries, train)
-    for query, distance in zip(queries, found.distance, strict=True):
-        turned = torch.cat([dihedral(train, torch.full((200,), turn)) for turn in range(8)])
-        plain = (turned.double() - query).square().mean(dim=(1, 2, 3)).sqrt().min()
-        assert distance == pytest.approx(float(plain), rel=1e-5)
-
-
-def test_copies_raise_the_alarm_and_real_galaxies_do_not(train: torch.Tensor) -> None:
-    rng = np.random.default_rng(0)
-    real = rng.normal(12, 2, 1000)
-    copies = nearest.nearest(nearest.noisy_copies(train, 20, rng), train).distance
-    assert copies.max() < 1.1 * nearest.COPY_NOISE
-    assert nearest.alarm(copies, real) == (1.0, True)
-    assert not nearest.alarm(real, real)[1]
-    few = np.concatenate([rng.normal(12, 0.5, 62), [1.0, 1.0]])  # two of 64 come up by chance now and then
-    assert nearest.alarm(few, real) == (2 / 64, False)
-    assert nearest.alarm(np.append(few, [1.0, 1.0, 1.0]), real)[1]
-
-
-def test_pictures_of_neighbours(train: torch.Tensor) -> None:
+def test_pictures_of_neighbours() -> None:
+    train = torch.randint(256, (200, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     found = nearest.nearest(train[:6], train)
     sheet = nearest.pairs_sheet(train[:6], train, found, "seed 0")
     assert sheet.mode == "RGB" and sheet.width > 12 * 8

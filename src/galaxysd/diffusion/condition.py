@@ -66,7 +66,9 @@ def encode(morphologies: Sequence[Morphology], tree: DecisionTree, surveys: Sequ
     )
 
 
-def as_told(condition: Condition, answers: Tensor, generator: torch.Generator, *, rounded: float, votes: int) -> Condition:
+def as_told(
+    condition: Condition, answers: Tensor, generator: torch.Generator, *, rounded: float, votes: int
+) -> Condition:
     """Say the fractions in other words, as in training.
 
     Exact fractions name a galaxy: a network that sees them again and again learns which picture belongs to which row

@@ -56,29 +56,7 @@ class Recipe(Settings):
         Raises:
             InputError: no such recipe, or an override that does not fit.
         """
-        import yaml
-
-        path = RECIPES / f"{name_or_path}.yaml"
-        path = path if path.is_file() else Path(name_or_path)
-        if not path.is_file():
-            names = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
-            raise InputError(f"recipe {str(name_or_path)!r}: neither a built-in recipe ({names}) nor a YAML file")
-        values = cls.read(path).model_dump()
-        for override in overrides:
-            key, equals, text = override.partition("=")
-            place = values
-            *parents, last = key.split(".")
-            for parent in parents:
-                place = place.get(parent) if isinstance(place, dict) else None  # type: ignore[assignment]
-            if not equals or not isinstance(place, dict) or last not in place:
-                raise InputError(
-                    f"setting {override!r}: expected key=value with a key of the recipe, e.g. fit.batch=64"
-                )
-            try:
-                place[last] = yaml.safe_load(text)
-            except yaml.YAMLError:
-                raise InputError(f"setting {override!r}: the value is not valid YAML") from None
-        return cls.parse(values, f"recipe {name_or_path}")
+        return cls.read_recipe(RECIPES, name_or_path, overrides)
 
 
 class TrainingIdentity(Settings):

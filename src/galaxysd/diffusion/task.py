@@ -32,7 +32,9 @@ class TaskSettings(Settings):
     level_mean: float = Field(default=-1.2, description="mean of log noise to signal")
     level_deviation: float = Field(default=1.6, gt=0, description="deviation of log noise to signal")
     least_error: float = Field(default=0.03, gt=0, description="bound of the loss weight, see flow.loss_weight")
-    rounded: float = Field(default=0.5, ge=0, le=1, description="share of galaxies told in words, see condition.as_told")
+    rounded: float = Field(
+        default=0.5, ge=0, le=1, description="share of galaxies told in words, see condition.as_told"
+    )
     votes: int = Field(default=20, ge=1, description="votes that are cast anew for the others")
     drop_all: float = Field(default=0.1, ge=0, le=1, description="share of galaxies that lose every answer")
     keep_all: float = Field(default=0.3, ge=0, le=1, description="share of galaxies that keep every answer")

@@ -1,0 +1,1 @@
+"""Evaluation: realism, diversity, consistency and memory of dreamed galaxies, each with its floor and interval."""

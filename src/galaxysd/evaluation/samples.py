@@ -1,0 +1,135 @@
+"""The samples that an evaluation compares: two halves of the held-out real galaxies, training galaxies, dreams.
+
+In: dataset folders and a generator. Out: `Sample`s, images with what was voted or asked. One half of the real galaxies
+is the reference; the other is the floor, what a perfect generator would reach, and lends its morphologies to the
+dreams, so that both are of the same kinds.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import Progress
+
+from galaxysd.catalog.tree import DecisionTree
+from galaxysd.diffusion.data import GalaxyPool
+from galaxysd.diffusion.folder import SamplingSettings
+from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish
+from galaxysd.errors import InputError
+from galaxysd.prompts.morphology import Morphology
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Galaxies with what was voted of real ones, or asked of dreamed ones.
+
+    Attributes:
+        images: uint8 [N, S, S, 3].
+        fractions: [N, A], 0 where unknown.
+        known: [N, Q].
+        survey: [N] index of the survey token.
+    """
+
+    images: Pixels
+    fractions: Floats
+    known: Flags
+    survey: Ints
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, places: Ints) -> "Sample":
+        """Some of the galaxies."""
+        return Sample(self.images[places], self.fractions[places], self.known[places], self.survey[places])
+
+
+def real_sample(pool: GalaxyPool, places: Ints) -> Sample:
+    """Galaxies of a pool."""
+    told = pool.condition(places)
+    images = np.ascontiguousarray(pool.images(places).permute(0, 2, 3, 1).numpy())
+    return Sample(images, told.fractions.double().numpy(), told.known.numpy(), told.survey.numpy())
+
+
+def halves(pool: GalaxyPool, n: int, seed: int) -> tuple[Sample, Sample]:
+    """Two disjoint random samples of at most n galaxies each, equally large.
+
+    Raises:
+        InputError: the pool holds fewer than two galaxies.
+    """
+    if len(pool) < 2:
+        raise InputError(f"the data hold {len(pool)} held-out galaxies; an evaluation needs two halves of them")
+    order = np.random.default_rng(seed).permutation(len(pool))
+    size = min(n, len(pool) // 2)
+    return real_sample(pool, np.sort(order[:size])), real_sample(pool, np.sort(order[size : 2 * size]))
+
+
+def morphologies(sample: Sample, tree: DecisionTree, surveys: Sequence[str]) -> list[Morphology]:
+    """The morphology of each galaxy: the fractions of the questions that are known."""
+    known = np.zeros(sample.fractions.shape, bool)
+    start = 0
+    for index, question in enumerate(tree.questions):
+        known[:, start : start + len(question.answers)] = sample.known[:, index, None]
+        start += len(question.answers)
+    return [
+        Morphology(
+            survey=surveys[survey],
+            fractions={name: float(value) for name, value, told in zip(tree.columns, row, flags, strict=True) if told},
+        )
+        for row, flags, survey in zip(sample.fractions, known, sample.survey, strict=True)
+    ]
+
+
+def dreams(
+    pipeline: GalaxyPipeline,
+    like: Sample,
+    tree: DecisionTree,
+    surveys: Sequence[str],
+    *,
+    settings: SamplingSettings,
+    seed: int,
+    keep: Path,
+) -> Sample:
+    """One dream for each galaxy of `like`, of its morphology; galaxy i has seed `seed` + i.
+
+    Args:
+        pipeline: the generator.
+        like: real galaxies whose morphologies are asked for.
+        tree: of `like`.
+        surveys: tokens of `like`.
+        settings: how to sample.
+        seed: of the first galaxy.
+        keep: file (.npy) for the images; if it is there with enough of them, it is read instead.
+
+    Raises:
+        InputError: the generator does not know an answer or survey.
+    """
+    wishes = [Wish(one, seed + index) for index, one in enumerate(morphologies(like, tree, surveys))]
+    shape = (len(wishes), pipeline.size, pipeline.size, 3)
+    if keep.is_file():
+        images = np.load(keep, allow_pickle=False)
+    else:
+        images = np.concatenate(list(_shown(pipeline.dream(wishes, settings), len(wishes))))
+        partial = keep.with_suffix(".partial.npy")
+        np.save(partial, images, allow_pickle=False)
+        partial.replace(keep)
+    if images.shape != shape or images.dtype != np.uint8:
+        raise InputError(f"{keep}: holds {list(images.shape)}, expected {list(shape)}; delete it")
+    return Sample(images, like.fractions, like.known, like.survey)
+
+
+def _shown(batches: Iterator[tuple[tuple[Wish, ...], Pixels]], count: int) -> Iterator[Pixels]:
+    """The images, with a progress bar where someone watches."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("dreaming", total=count)
+        for wishes, images in batches:
+            yield images
+            progress.advance(bar, len(wishes))

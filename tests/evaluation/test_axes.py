@@ -1,0 +1,72 @@
+"""The axes move the right way: every straw man is worse than real galaxies on the axis it is made for."""
+
+import numpy as np
+import pytest
+
+from galaxysd.catalog.tree import DecisionTree
+from galaxysd.evaluation import axes
+from galaxysd.evaluation.consistency import Reading
+
+TREE = DecisionTree.load("gz2")
+
+
+@pytest.fixture(scope="module")
+def features() -> dict[str, np.ndarray]:
+    """A Gaussian galaxy population in four features, a good generator and the straw men."""
+    rng = np.random.default_rng(0)
+    real = {name: rng.normal(size=(200, 4)) for name in ("reference", "floor", "dreamed")}
+    train = rng.normal(size=(400, 4))
+    return {
+        **real,
+        "train": train,
+        "blurred": 0.3 * rng.normal(size=(200, 4)) + 1,
+        "noise": rng.normal(size=(200, 4)) + 6,
+        "one repeated": np.repeat(real["floor"][:1], 200, axis=0),
+        "training copies": train[:200] + 1e-4 * rng.normal(size=(200, 4)),
+    }
+
+
+def test_a_good_generator_stands_at_the_floor(features: dict[str, np.ndarray]) -> None:
+    for name, found in (axes.realism(features, 5, 0) | axes.diversity(features, 5, 0)).items():
+        assert found.value is not None and found.floor is not None
+        assert found.value == pytest.approx(found.floor.value, abs=0.15, rel=0.15), name
+
+
+def test_straw_men_fail_where_they_must(features: dict[str, np.ndarray]) -> None:
+    realism, diversity = axes.realism(features, 5, 0), axes.diversity(features, 5, 0)
+    for name in ("Fréchet distance", "kernel distance", "two-sample AUC"):
+        straw, floor = realism[name].straw_men, realism[name].floor
+        assert floor is not None and min(straw["blurred"], straw["noise"]) > floor.value + 0.1  # type: ignore[type-var]
+    assert realism["precision"].straw_men["noise"] == 0
+    for name in ("recall", "coverage", "Vendi score"):
+        straw, floor = diversity[name].straw_men, diversity[name].floor
+        assert floor is not None and straw["one repeated"] < 0.6 * floor.value  # type: ignore[operator]
+
+
+def test_copies_raise_the_alarm(features: dict[str, np.ndarray]) -> None:
+    rng = np.random.default_rng(0)
+    near = {name: rng.normal(10, 1, 200) for name in ("reference", "floor", "dreamed")}
+    near["training copies"] = rng.normal(2, 0.1, 200)
+    found = axes.memory_of(near, {**features, "reference": np.tile(features["reference"], (1, 1))}, 0)
+    assert found["nearer than 1 % of real"].straw_men["training copies"] == 1
+    assert found["nearer than 1 % of real"].value < 0.05  # type: ignore[operator]
+    assert found["authentic"].straw_men["training copies"] == 0
+    assert 0.3 < found["authentic"].value < 0.7  # type: ignore[operator]
+    assert found["duplicates"].straw_men["one repeated"] == 1
+
+
+def test_shuffled_prompts_are_inconsistent() -> None:
+    rng = np.random.default_rng(0)
+    sizes = [len(question.answers) for question in TREE.questions]
+    asked = np.concatenate([np.eye(size)[rng.integers(size, size=80)] for size in sizes], axis=1)
+    known = np.ones((80, len(sizes)), bool)
+    reading = Reading(asked, known, np.clip(asked + rng.normal(0, 0.2, asked.shape), 0, 1), TREE)
+    found = axes.consistency({"dreamed": reading, "floor": reading}, 0)
+    assert found["accuracy"].value > 2 * found["accuracy"].straw_men["shuffled prompts"]  # type: ignore[operator]
+    assert found["fraction error"].value < found["fraction error"].straw_men["shuffled prompts"]  # type: ignore[operator]
+
+
+def test_too_few_galaxies_give_a_note_and_no_number(features: dict[str, np.ndarray]) -> None:
+    few = {name: values[:6] for name, values in features.items()}
+    found = axes.realism(few, 5, 0)["Fréchet distance"]
+    assert found.value is None and found.note is not None and "at least" in found.note
