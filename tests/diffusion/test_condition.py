@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion.condition import Condition, answers_of, as_told, encode, random_mask
 from galaxysd.diffusion.data import dihedral
-from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
+from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser, rarest_question
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology, Vocabulary, parse
 
@@ -140,7 +140,7 @@ class Additive:
         return torch.zeros_like(noisy) + condition.fractions.sum(dim=1)[:, None, None, None]
 
 
-def guided(scale: float, weights: torch.Tensor, level: float = 0.9) -> tuple[float, int]:
+def guided(scale: float, weights: torch.Tensor, level: float = 0.9, rarest: float = 1.0) -> tuple[float, int]:
     fractions = torch.zeros(1, len(TREE.columns))
     fractions[0, TREE.columns.index("t03_bar_a06_bar")] = 1
     fractions[0, TREE.columns.index("t04_spiral_a08_spiral")] = 1
@@ -151,7 +151,8 @@ def guided(scale: float, weights: torch.Tensor, level: float = 0.9) -> tuple[flo
         model,
         Condition(fractions, known, torch.zeros(1).long()),
         weights,
-        GuidanceSettings(scale=scale, from_level=0.2),
+        torch.arange(len(TREE.questions))[None] == 2,
+        GuidanceSettings(scale=scale, from_level=0.2, rarest=rarest),
     )  # type: ignore[arg-type]
     value = denoiser(torch.zeros(1, 3, 2, 2), torch.tensor([level]))
     return float(value.mean()), model.passes
@@ -162,6 +163,7 @@ def test_guidance_follows_its_formula() -> None:
     assert guided(1.0, plain) == (2.0, 1)
     assert guided(2.5, plain) == (5.0, 2)
     assert guided(2.5, plain, level=0.1) == (2.0, 1)  # below from_level: no guidance
+    assert guided(2.0, plain, rarest=1.5) == (2 * 2 + 2 * 0.5 * 1, 3)
     stressed = plain.clone()
     stressed[0, 2] = 1.5
     assert guided(2.0, stressed) == (2 * 2 + 2 * 0.5 * 1, 3)
@@ -174,3 +176,15 @@ def test_a_larger_weight_pulls_harder() -> None:
         weights[0, 3] = weight
         values.append(guided(1.5, weights)[0])
     assert values == sorted(values) and len(set(values)) == 4
+
+
+def test_the_rarest_answer_is_what_sets_a_prompt_apart() -> None:
+    vocabulary = Vocabulary.load(TREE, SURVEYS)
+    prompts = ("sdss, spiral galaxy, bar", "sdss, spiral galaxy, no bar", "sdss, bar", "")
+    condition = encode([parse(text, vocabulary) for text in prompts], TREE, SURVEYS)
+    evidence = torch.full((len(TREE.columns),), 1000)
+    evidence[TREE.columns.index("t03_bar_a06_bar")] = 10
+    evidence[TREE.columns.index("t04_spiral_a08_spiral")] = 500
+    found = rarest_question(condition, answers_of(TREE), evidence)
+    keys = [[TREE.questions[index].key for index in row.nonzero().flatten()] for row in found]
+    assert keys == [["t03_bar"], ["t04_spiral"], [], []]

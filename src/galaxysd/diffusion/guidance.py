@@ -6,6 +6,9 @@ The first two terms are classifier-free guidance (Ho and Salimans 2022, arXiv 22
 still takes shape (s above `from_level`; Kynkaanniemi et al. 2024, arXiv 2404.07724: guidance late in sampling costs
 texture and diversity). The sum gives every question q with a prompt weight w_q its own guidance: w > 1 stresses it, w
 < 1 plays it down, and w = 1 costs nothing.
+
+Guidance of a whole prompt drowns its rare part: "barred spiral galaxy" becomes more of a spiral and less barred as g
+rises. So the rarest answer of a prompt without weights carries the weight `rarest`, if the prompt says anything else.
 """
 
 from dataclasses import dataclass
@@ -24,6 +27,24 @@ class GuidanceSettings(Settings):
 
     scale: float = Field(default=1.5, ge=0, le=30, allow_inf_nan=False, description="g; 1 is no guidance")
     from_level: float = Field(default=0.2, ge=0, le=1, description="lowest noise level s with guidance")
+    rarest: float = Field(
+        default=1.0, gt=0, le=5, allow_inf_nan=False, description="weight of the rarest answer of a prompt without any"
+    )
+
+
+def rarest_question(condition: Condition, answers_of: Tensor, evidence: Tensor) -> Tensor:
+    """Which question each prompt's rarest answer belongs to, [B, Q] bool, nothing for prompts of one question.
+
+    Args:
+        condition: what is asked; an answer counts where its fraction is above one half.
+        answers_of: [A] index of the question of each answer.
+        evidence: [A] training galaxies with each answer.
+    """
+    counts = torch.where(condition.fractions > 0.5, evidence.to(condition.fractions), torch.inf)
+    found = torch.zeros_like(condition.known)
+    rows = torch.nonzero((condition.known.sum(dim=1) > 1) & counts.isfinite().any(dim=1)).flatten()
+    found[rows, answers_of[counts[rows].argmin(dim=1)]] = True
+    return found
 
 
 @dataclass(frozen=True)
@@ -34,12 +55,14 @@ class GuidedDenoiser:
         denoiser: the model.
         condition: what is asked, B galaxies.
         weights: [B, Q] prompt weight of each question, 1 where there is none.
+        rarest: [B, Q] the question of each prompt's rarest answer (`rarest_question`), for prompts without weights.
         settings: strength and range.
     """
 
     denoiser: GalaxyDenoiser
     condition: Condition
     weights: Tensor
+    rarest: Tensor
     settings: GuidanceSettings
 
     def __call__(self, noisy: Tensor, level: Tensor) -> Tensor:
@@ -51,6 +74,9 @@ class GuidedDenoiser:
         if scale != 1 and bool(self.condition.known.any()):
             nothing = self.denoiser(noisy, level, self.condition.unconditional())
             guided = nothing + scale * (asked - nothing)
+        if self.settings.rarest != 1 and bool(self.rarest.any()):
+            without = self.denoiser(noisy, level, self.condition.masked(~self.rarest, self.denoiser.answers_of))
+            guided = guided + scale * (self.settings.rarest - 1) * (asked - without)
         for question in torch.nonzero((self.weights != 1).any(dim=0)).flatten().tolist():
             keep = torch.ones_like(self.condition.known)
             keep[:, question] = False

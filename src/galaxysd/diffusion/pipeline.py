@@ -22,7 +22,7 @@ from PIL import Image
 from galaxysd.diffusion.condition import encode
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, load_model, save_model
-from galaxysd.diffusion.guidance import GuidedDenoiser
+from galaxysd.diffusion.guidance import GuidedDenoiser, rarest_question
 from galaxysd.diffusion.samplers import make_scheduler, sample
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology, Vocabulary, caption, parse
@@ -174,7 +174,12 @@ class GalaxyPipeline:
             for key, weight in wish.morphology.weighted_questions(tree).items():
                 weights[row, tree.questions.index(tree.by_key[key])] = weight
         noise = torch.stack([galaxy_noise(wish.seed, self.size) for wish in padded])
-        denoise = GuidedDenoiser(self.denoiser, condition.to(device), weights.to(device), settings.guidance)
+        answers = self.denoiser.answers_of.cpu()
+        evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
+        rarest = rarest_question(condition, answers, evidence) & (weights == 1).all(dim=1, keepdim=True)
+        denoise = GuidedDenoiser(
+            self.denoiser, condition.to(device), weights.to(device), rarest.to(device), settings.guidance
+        )
         images = sample(denoise, noise.to(device), make_scheduler(settings.sampler, settings.steps))
         pixels = self.denoiser.scale.decode(images[: len(wishes)]).permute(0, 2, 3, 1)
         return np.ascontiguousarray(pixels.cpu().numpy())
