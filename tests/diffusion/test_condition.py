@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion.condition import Condition, answers_of, as_told, encode, random_mask
 from galaxysd.diffusion.data import dihedral
-from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser, rarest_question
+from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser, rarest_answer
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology, Vocabulary, parse
 
@@ -151,7 +151,7 @@ def guided(scale: float, weights: torch.Tensor, level: float = 0.9, rarest: floa
         model,
         Condition(fractions, known, torch.zeros(1).long()),
         weights,
-        torch.arange(len(TREE.questions))[None] == 2,
+        (torch.arange(len(TREE.questions))[None] == 2).float(),
         GuidanceSettings(scale=scale, from_level=0.2, rarest=rarest),
     )  # type: ignore[arg-type]
     value = denoiser(torch.zeros(1, 3, 2, 2), torch.tensor([level]))
@@ -185,6 +185,18 @@ def test_the_rarest_answer_is_what_sets_a_prompt_apart() -> None:
     evidence = torch.full((len(TREE.columns),), 1000)
     evidence[TREE.columns.index("t03_bar_a06_bar")] = 10
     evidence[TREE.columns.index("t04_spiral_a08_spiral")] = 500
-    found = rarest_question(condition, answers_of(TREE), evidence)
+    found = rarest_answer(condition, answers_of(TREE), evidence)
     keys = [[TREE.questions[index].key for index in row.nonzero().flatten()] for row in found]
     assert keys == [["t03_bar"], ["t04_spiral"], [], []]
+
+
+def test_a_rare_answer_counts_as_far_as_it_is_clear() -> None:
+    fractions = torch.zeros(3, len(TREE.columns))
+    bar, spiral = TREE.columns.index("t03_bar_a06_bar"), TREE.columns.index("t04_spiral_a08_spiral")
+    fractions[:, spiral] = 1
+    fractions[:, bar] = torch.tensor([0.5, 0.75, 1.0])
+    known = torch.zeros(3, len(TREE.questions), dtype=torch.bool)
+    known[:, 2:4] = True
+    evidence = torch.arange(len(TREE.columns))  # bars come before arms
+    found = rarest_answer(Condition(fractions, known, torch.zeros(3).long()), answers_of(TREE), evidence)
+    assert found[:, 2].tolist() == [0, 0.5, 1] and found[0, 3] == 1 and found[1:, 3].tolist() == [0, 0]

@@ -32,8 +32,10 @@ class GuidanceSettings(Settings):
     )
 
 
-def rarest_question(condition: Condition, answers_of: Tensor, evidence: Tensor) -> Tensor:
-    """Which question each prompt's rarest answer belongs to, [B, Q] bool, nothing for prompts of one question.
+def rarest_answer(condition: Condition, answers_of: Tensor, evidence: Tensor) -> Tensor:
+    """How clearly each prompt gives its rarest answer, [B, Q] float32 in [0, 1], 0 for all questions but that answer's.
+
+    It is 2 f - 1 for an answer of fraction f: 1 in words, less for votes. Prompts of one question get nothing.
 
     Args:
         condition: what is asked; an answer counts where its fraction is above one half.
@@ -41,9 +43,10 @@ def rarest_question(condition: Condition, answers_of: Tensor, evidence: Tensor) 
         evidence: [A] training galaxies with each answer.
     """
     counts = torch.where(condition.fractions > 0.5, evidence.to(condition.fractions), torch.inf)
-    found = torch.zeros_like(condition.known)
+    found = torch.zeros(condition.known.shape)
     rows = torch.nonzero((condition.known.sum(dim=1) > 1) & counts.isfinite().any(dim=1)).flatten()
-    found[rows, answers_of[counts[rows].argmin(dim=1)]] = True
+    answer = counts[rows].argmin(dim=1)
+    found[rows, answers_of[answer]] = 2 * condition.fractions[rows, answer] - 1
     return found
 
 
@@ -55,7 +58,7 @@ class GuidedDenoiser:
         denoiser: the model.
         condition: what is asked, B galaxies.
         weights: [B, Q] prompt weight of each question, 1 where there is none.
-        rarest: [B, Q] the question of each prompt's rarest answer (`rarest_question`), for prompts without weights.
+        rarest: [B, Q] clarity of each prompt's rarest answer (`rarest_answer`), for prompts without weights.
         settings: strength and range.
     """
 
@@ -75,8 +78,10 @@ class GuidedDenoiser:
             nothing = self.denoiser(noisy, level, self.condition.unconditional())
             guided = nothing + scale * (asked - nothing)
         if self.settings.rarest != 1 and bool(self.rarest.any()):
-            without = self.denoiser(noisy, level, self.condition.masked(~self.rarest, self.denoiser.answers_of))
-            guided = guided + scale * (self.settings.rarest - 1) * (asked - without)
+            keep = self.rarest == 0
+            without = self.denoiser(noisy, level, self.condition.masked(keep, self.denoiser.answers_of))
+            emphasis = scale * (self.settings.rarest - 1) * self.rarest.sum(dim=1)
+            guided = guided + emphasis[:, None, None, None] * (asked - without)
         for question in torch.nonzero((self.weights != 1).any(dim=0)).flatten().tolist():
             keep = torch.ones_like(self.condition.known)
             keep[:, question] = False

@@ -22,7 +22,7 @@ from PIL import Image
 from galaxysd.diffusion.condition import encode
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, load_model, save_model
-from galaxysd.diffusion.guidance import GuidedDenoiser, rarest_question
+from galaxysd.diffusion.guidance import GuidedDenoiser, rarest_answer
 from galaxysd.diffusion.samplers import make_scheduler, sample
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology, Vocabulary, caption, parse
@@ -176,7 +176,7 @@ class GalaxyPipeline:
         noise = torch.stack([galaxy_noise(wish.seed, self.size) for wish in padded])
         answers = self.denoiser.answers_of.cpu()
         evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
-        rarest = rarest_question(condition, answers, evidence) & (weights == 1).all(dim=1, keepdim=True)
+        rarest = rarest_answer(condition, answers, evidence) * (weights == 1).all(dim=1, keepdim=True)
         denoise = GuidedDenoiser(
             self.denoiser, condition.to(device), weights.to(device), rarest.to(device), settings.guidance
         )
