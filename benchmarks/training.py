@@ -258,7 +258,7 @@ def measure(name: str, *, rounds: int, steps: int, few: int, many: int, rendered
     rows = [
         Row("sgemm peak, 2048 x 2048", f"{spread(peaks, 0)} GFLOP/s"),
         *([Row(f"{kind} matmul peak", f"{spread(fast_peaks, 0)} GFLOP/s")] if fast_peaks else []),
-        Row(f"ours: {parameters / 1e6:.1f} M parameters, batch {batch}, float32", f"{spread(rates)} img/s"),
+        Row(f"ours: {parameters / 1e6:.1f} M parameters, batch {batch}, {kind}", f"{spread(rates)} img/s"),
         Row("model work per image trained (3 x forward)", f"{3 * cost:.2f} GFLOP"),
         at_least("share of the sgemm peak", 100 * rate * 3 * cost / peak, 100 * TARGET_SHARE, "%", 0),
     ]
