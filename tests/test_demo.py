@@ -70,7 +70,7 @@ def test_there_are_sixteen_prompts_that_every_word_of_is_known() -> None:
 
 
 def test_the_extrapolation_asks_for_smooth_and_dust() -> None:
-    vocabulary = Vocabulary.load(DecisionTree.load("gz2"), ("sdss",))
+    vocabulary = Vocabulary.load(DecisionTree.load("gz2").union(DecisionTree.load("efigi")), ("sdss", "efigi"))
     asked = parse(PROMPTS[EXTRAPOLATION], vocabulary).fractions
     assert asked["t01_smooth_or_features_a01_smooth"] == asked["t08_odd_feature_a38_dust_lane"] == 1
 
@@ -87,5 +87,6 @@ def test_prompts_a_model_does_not_know_are_left_out_and_named(
 
     monkeypatch.setattr(GalaxyPipeline, "understand", only_sdss)
     result = run_demo(tmp_path / "d", model=str(model), n=1)
-    assert len(result.left_out) == 3 and result.galaxies == 13
+    foreign = [title for title, prompt in PROMPTS.items() if not prompt.startswith("sdss,")]
+    assert list(result.left_out) == foreign and 0 < len(foreign) == 16 - result.galaxies
     assert "irregular in the efigi frame" in result.page.read_text(encoding="utf-8")

@@ -83,5 +83,5 @@ def test_recipe_overrides_are_checked() -> None:
         EncoderRecipe.load("encoder", ["simclr.temperature=0"])
     with pytest.raises(InputError, match="not valid YAML"):
         EncoderRecipe.load("encoder", ["fit.seed=[1"])
-    with pytest.raises(InputError, match="decoder: cannot be read"):
+    with pytest.raises(InputError, match=r"neither a built-in recipe \(encoder\) nor a YAML file"):
         EncoderRecipe.load("decoder")
