@@ -19,7 +19,6 @@ points of real" means not worse by more: prompts ask for clear cases, which can 
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from measure import all_pixels, console, empty_folder, machine, morphologies, open_datasets, split_of
+from measure import all_pixels, console, empty_folder, machine, morphologies, open_datasets, run_script, split_of
 from reader import Examples, Reader, ReaderSettings, train_reader
 from rich.table import Table
 
@@ -43,7 +42,6 @@ from galaxysd.evaluation.intervals import wilson
 from galaxysd.images.dataset import Dataset
 from galaxysd.images.sheet import contact_sheet
 from galaxysd.prompts import Morphology
-from galaxysd.runs import write_atomically
 
 CLASSES = ("smooth", "edge-on", "spiral", "bar")
 PROMPTS = {
@@ -283,13 +281,7 @@ def main() -> None:
     parser.add_argument("--prompts-from-real", action="store_true", help="also ask for morphologies of test galaxies")
     parser.add_argument("--limit", type=int, help="real galaxies per class and split, for a trial")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        result = evaluate(options)
-    except InputError as error:
-        parser.error(str(error))
-    write_atomically(options.out / "consistency.json", json.dumps(result, indent=2) + "\n")
-    show(result)
+    run_script(parser, evaluate, show, "consistency.json")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ In: functions to time, commands to run, dataset folders. Out: numbers, and one r
 measured beside its target. A missed target is shown, never raised.
 """
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,7 @@ from galaxysd.diffusion.data import DataSettings, believed
 from galaxysd.errors import InputError
 from galaxysd.images.dataset import Dataset
 from galaxysd.prompts import Morphology
-from galaxysd.runs import versions
+from galaxysd.runs import versions, write_atomically
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -142,6 +144,22 @@ def run_process(command: Sequence[str]) -> Process:
 def galaxysd(*arguments: str) -> list[str]:
     """The command line of this installation as a command to run."""
     return [sys.executable, "-m", "galaxysd", *arguments]
+
+
+def run_script(
+    parser: argparse.ArgumentParser,
+    evaluate: Callable[[argparse.Namespace], dict[str, Any]],
+    show: Callable[[dict[str, Any]], None],
+    file: str,
+) -> None:
+    """Run a script that writes OUT/`file` and prints its tables; bad input ends it with one line."""
+    options = parser.parse_args()
+    try:
+        result = evaluate(options)
+    except InputError as error:
+        parser.error(str(error))
+    write_atomically(options.out / file, json.dumps(result, indent=2) + "\n")
+    show(result)
 
 
 def empty_folder(path: Path) -> Path:

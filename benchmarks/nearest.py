@@ -13,7 +13,6 @@ the alarm looks at the lower end, where copies are.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from measure import all_pixels, console, empty_folder, machine, morphologies, open_datasets, planes, split_of
+from measure import (
+    all_pixels,
+    console,
+    empty_folder,
+    machine,
+    morphologies,
+    open_datasets,
+    planes,
+    run_script,
+    split_of,
+)
 from PIL import Image, ImageDraw, ImageFont
 from rich.table import Table
 from torch import Tensor
@@ -29,13 +38,11 @@ from torch import Tensor
 from galaxysd.catalog.splits import check_disjoint
 from galaxysd.diffusion.data import dihedral
 from galaxysd.diffusion.pipeline import GalaxyPipeline
-from galaxysd.errors import InputError
 from galaxysd.evaluation.memory import NEAR, Neighbours, alarm, nearest
 from galaxysd.evaluation.straw_men import noisy_copies
 from galaxysd.images.dataset import Dataset
 from galaxysd.images.sheet import FAINT, GROUND, INK, contact_sheet
 from galaxysd.prompts import Morphology
-from galaxysd.runs import write_atomically
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
 PER_LINE = 4  # dreamed galaxies on a line of the sheet
@@ -175,13 +182,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=64, help="dreamed galaxies")
     parser.add_argument("--limit", type=int, help="galaxies per split of each dataset, for a trial")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        result = evaluate(options)
-    except InputError as error:
-        parser.error(str(error))
-    write_atomically(options.out / "nearest.json", json.dumps(result, indent=2) + "\n")
-    show(result)
+    run_script(parser, evaluate, show, "nearest.json")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ strength of its L2 penalty chosen by the macro accuracy on `val`, and `test` is 
 """
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from consistency import CLASSES, Reading, macro, real_galaxies
-from measure import console, empty_folder, machine, open_datasets
+from measure import console, empty_folder, machine, open_datasets, run_script
 from reader import Examples
 from rich.table import Table
 
 from galaxysd.catalog.splits import check_disjoint
 from galaxysd.embedding.encoder import Encoder
 from galaxysd.embedding.encoders import load_encoder
-from galaxysd.errors import InputError
-from galaxysd.runs import write_atomically
 
 BASELINES = ("pixels", "untrained")
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse of the L2 penalty
@@ -135,13 +132,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="where to compute")
     parser.add_argument("--limit", type=int, help="galaxies per class and split, for a trial")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        result = evaluate(options)
-    except InputError as error:
-        parser.error(str(error))
-    write_atomically(options.out / "probe.json", json.dumps(result, indent=2) + "\n")
-    show(result)
+    run_script(parser, evaluate, show, "probe.json")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from galaxysd.embedding.baselines import PixelEncoder
+from galaxysd.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package
 
@@ -65,5 +66,5 @@ def test_an_unknown_encoder_stops_it_before_the_work(tmp_path: Path, monkeypatch
     options = argparse.Namespace(
         out=tmp_path, data=[], survey="sdss", device="cpu", encoder=["no-such-encoder"], orientations=1
     )
-    with pytest.raises(probe.InputError, match="no-such-encoder"):
+    with pytest.raises(InputError, match="no-such-encoder"):
         probe.evaluate(options)

@@ -14,6 +14,7 @@ from galaxysd.diffusion import folder as model_folder
 from galaxysd.diffusion.folder import WEIGHTS
 from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline, Wish
 from galaxysd.errors import InputError
+from galaxysd.images.sources import sha256_of
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_a_truncated_safetensors_with_right_checksum_is_named(folder: Path, tmp_
     broken = copy(folder, tmp_path / "broken")
     (broken / WEIGHTS).write_bytes((broken / WEIGHTS).read_bytes()[:-8])
     record = json.loads((broken / "galaxysd.json").read_text())
-    record["sha256"][WEIGHTS] = model_folder.sha256(broken / WEIGHTS)
+    record["sha256"][WEIGHTS] = sha256_of(broken / WEIGHTS)
     (broken / "galaxysd.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="cannot be read"):
         GalaxyPipeline.from_pretrained(broken)

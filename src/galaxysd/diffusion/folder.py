@@ -13,6 +13,7 @@ The folder alone is enough to generate. A missing, tampered or pickled file is r
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from galaxysd.diffusion.guidance import GuidanceSettings
 from galaxysd.diffusion.network import NetworkSettings
 from galaxysd.diffusion.samplers import Sampler, make_scheduler
 from galaxysd.errors import InputError
+from galaxysd.images.sources import sha256_of
 from galaxysd.runs import versions
 from galaxysd.settings import Settings
 
@@ -117,7 +119,7 @@ def save_model(folder: Path, denoiser: GalaxyDenoiser, record: ModelRecord, card
         }
         (temporary / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
         (temporary / "README.md").write_text(card, encoding="utf-8")
-        sums = {name: sha256(temporary / name) for name in (WEIGHTS, CONFIG)}
+        sums = {name: sha256_of(temporary / name) for name in (WEIGHTS, CONFIG)}
         record = record.model_copy(update={"sha256": sums})
         (temporary / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -127,10 +129,35 @@ def save_model(folder: Path, denoiser: GalaxyDenoiser, record: ModelRecord, card
         raise InputError(f"{folder}: model cannot be written ({error})") from None
 
 
-def sha256(path: Path) -> str:
-    """Checksum of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def refuse_incomplete(folder: Path, kind: str, needed: Sequence[str], weights: str) -> None:
+    """Make sure that a folder has its files and no pickle.
+
+    Args:
+        folder: to look at.
+        kind: of folder, for the message.
+        needed: names of its files.
+        weights: where its weights belong.
+
+    Raises:
+        InputError: a file is missing, or may hold a pickle.
+    """
+    pickled = sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES)
+    if pickled:
+        raise InputError(f"{folder}: {pickled[0]} may hold a pickle, which is never read; weights belong in {weights}")
+    for name in needed:
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: not {kind} folder, {name} is missing")
+
+
+def refuse_changed(folder: Path, sums: Mapping[str, str], names: Sequence[str]) -> None:
+    """Compare files with the checksums in the record.
+
+    Raises:
+        InputError: a file was changed.
+    """
+    for name in names:
+        if sums.get(name) != sha256_of(folder / name):
+            raise InputError(f"{folder / name}: does not match the checksum in {RECORD}; the file was changed")
 
 
 def load_model(name_or_folder: str | Path, device: torch.device) -> tuple[GalaxyDenoiser, ModelRecord, str]:
@@ -143,19 +170,12 @@ def load_model(name_or_folder: str | Path, device: torch.device) -> tuple[Galaxy
         InputError: a file is missing, tampered with, pickled, or from a newer format.
     """
     folder = resolve(name_or_folder)
-    pickled = sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES)
-    if pickled:
-        raise InputError(f"{folder}: {pickled[0]} may hold a pickle, which is never read; weights belong in {WEIGHTS}")
-    for name in (RECORD, CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder}: not a model folder, {name} is missing")
-    record = ModelRecord.parse(_json(folder / RECORD), str(folder / RECORD))
+    refuse_incomplete(folder, "a model", (RECORD, CONFIG, WEIGHTS), WEIGHTS)
+    record = ModelRecord.parse(read_json(folder / RECORD), str(folder / RECORD))
     if record.format != FORMAT:
         raise InputError(f"{folder / RECORD}: format {record.format} is not the one this version reads ({FORMAT})")
-    for name in (WEIGHTS, CONFIG):
-        if record.sha256.get(name) != sha256(folder / name):
-            raise InputError(f"{folder / name}: does not match the checksum in {RECORD}; the file was changed")
-    config = _json(folder / CONFIG)
+    refuse_changed(folder, record.sha256, (WEIGHTS, CONFIG))
+    config = read_json(folder / CONFIG)
     config.pop("_class_name", None)
     network = NetworkSettings.parse(config, str(folder / CONFIG))
     denoiser = GalaxyDenoiser(network, record.scale, record.tree, tuple(survey.token for survey in record.surveys))
@@ -169,7 +189,12 @@ def load_model(name_or_folder: str | Path, device: torch.device) -> tuple[Galaxy
     return denoiser.to(device).eval(), record, model_hash
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        InputError: it cannot be read, or is something else.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -97,6 +97,13 @@ class UnitLayer(nn.Module):
         return functional.conv2d(features, weight.view(self.shape).permute(0, 3, 1, 2), padding=kernel // 2)
 
 
+def normalise_weights(network: nn.Module) -> None:
+    """Set all weight vectors back to unit length: in every training step, and once after averaging."""
+    for layer in network.modules():
+        if isinstance(layer, UnitLayer):
+            layer.normalise()
+
+
 class Modulation(nn.Module):
     """1 + gain W c: what the condition multiplies each channel by; starts at one."""
 
@@ -210,18 +217,12 @@ class GalaxyUNet(nn.Module):
         self.gate = Modulation(embedding, folded)
         self.outlet = UnitLayer(channels + folded, folded, 3)
         self.gain = nn.Parameter(torch.zeros(()))
-        self.normalise()
-
-    def normalise(self) -> None:
-        """Set all weight vectors back to unit length, as in every training step; averaged weights need it once."""
-        for layer in self.modules():
-            if isinstance(layer, UnitLayer):
-                layer.normalise()
+        normalise_weights(self)
 
     def forward(self, images: Tensor, level: Tensor, fractions: Tensor, known: Tensor, survey: Tensor) -> Tensor:
         """[B, 3, S, S], [B], [B, A], [B, Q], [B] -> F [B, 3, S, S]."""
         if self.training:
-            self.normalise()
+            normalise_weights(self)
         condition = self.condition(level, fractions, known, survey)
         folded = functional.pixel_unshuffle(images, self.settings.patch).to(fast_precision(images.device))
         folded = folded.contiguous(memory_format=torch.channels_last)

@@ -16,7 +16,7 @@ from galaxysd.diffusion.card import model_card
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
 from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, SurveyInfo, load_model, save_model
-from galaxysd.diffusion.network import NetworkSettings
+from galaxysd.diffusion.network import NetworkSettings, normalise_weights
 from galaxysd.diffusion.task import FlowMatchingTask, TaskSettings
 from galaxysd.errors import InputError
 from galaxysd.images.dataset import Dataset
@@ -158,7 +158,7 @@ def _export(
     last = checkpoint.latest(run.folder)
     assert last is not None  # fit always leaves one
     denoiser.load_state_dict(load_file(last / "average.safetensors"))
-    denoiser.unet.normalise()  # an average of unit vectors is shorter than one
+    normalise_weights(denoiser)  # an average of unit vectors is shorter than one
     scales = {data.survey: data.info.pixel_scale for data in reversed(datasets)}
     size = denoiser.unet.settings.size
     held_out = [line for line in run.metrics() if "held_out" in line]

@@ -21,6 +21,7 @@ from galaxysd.diffusion.samplers import make_scheduler, sample
 from galaxysd.images.sheet import contact_sheet
 from galaxysd.prompts import Vocabulary, parse
 from galaxysd.settings import Settings
+from galaxysd.training.ema import swapped
 
 HELD_OUT_LEVELS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # log noise to signal
 LEVEL_BINS = (("clean", -99.0, -2.5), ("middle", -2.5, 0.0), ("noisy", 0.0, 99.0))
@@ -90,15 +91,11 @@ class FlowMatchingTask:
     def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:
         """Held-out loss of the averaged weights, and `samples-<images>.png`, always from the same noise."""
         denoiser = self.denoiser
-        training = {name: value.clone() for name, value in denoiser.state_dict().items()}
-        denoiser.load_state_dict(weights)
-        try:
+        with swapped(denoiser, weights):
             measured = {f"held_out_{level:+.0f}": self._held_out(level) for level in HELD_OUT_LEVELS}
             measured["held_out"] = sum(measured.values()) / len(measured)
             if self.settings.sheet:
                 self._sheet().save(folder / f"samples-{images_seen:012d}.png")
-        finally:
-            denoiser.load_state_dict(training)
         return {name: round(value, 5) for name, value in measured.items()}
 
     def _held_out(self, log_ratio: float) -> float:

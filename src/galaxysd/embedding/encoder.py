@@ -28,6 +28,7 @@ from galaxysd.diffusion.network import (
     UnitLayer,
     fast_precision,
     normalise_channels,
+    normalise_weights,
 )
 from galaxysd.errors import InputError
 from galaxysd.settings import Settings
@@ -118,7 +119,7 @@ class EncoderNetwork(nn.Module):
         self.levels = nn.Sequential(*levels)
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("deviation", torch.ones(()))
-        normalise(self)
+        normalise_weights(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Floats [B, 3, S, S] in [0, 1] -> raw features float32 [B, D]."""
@@ -132,13 +133,6 @@ class EncoderNetwork(nn.Module):
         raw = torch.cat([self(block.to(self.centre.device).float() / 255) for block in torch.split(images, BLOCK)])
         self.centre.copy_(raw.mean(dim=0))
         self.deviation.copy_((raw - self.centre).square().mean().sqrt().clamp(min=1e-6))
-
-
-def normalise(network: nn.Module) -> None:
-    """Set all weight vectors back to unit length: in every training step, and once after averaging."""
-    for layer in network.modules():
-        if isinstance(layer, UnitLayer):
-            layer.normalise()
 
 
 def fingerprint(weights: Mapping[str, Tensor], meaning: str) -> str:

@@ -8,7 +8,6 @@
 A missing, tampered or pickled file is refused by name.
 """
 
-import json
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 
 from galaxysd.diffusion.denoiser import ImageScale
-from galaxysd.diffusion.folder import PICKLES
+from galaxysd.diffusion.folder import RECORD, read_json, refuse_changed, refuse_incomplete
 from galaxysd.embedding.encoder import PREPROCESSING, EncoderNetwork, EncoderSettings, GalaxyEncoder
 from galaxysd.errors import InputError
 from galaxysd.images.sources import sha256_of
@@ -29,7 +28,7 @@ from galaxysd.runs import versions
 from galaxysd.settings import Settings
 
 FORMAT = 1
-CONFIG, WEIGHTS, RECORD, CARD = "config.json", "encoder.safetensors", "galaxysd.json", "README.md"
+CONFIG, WEIGHTS, CARD = "config.json", "encoder.safetensors", "README.md"
 
 
 class EncoderConfig(Settings):
@@ -95,19 +94,12 @@ def read_encoder(folder: Path, name: str, device: torch.device) -> GalaxyEncoder
     Raises:
         InputError: a file is missing, tampered with, pickled, or of another format.
     """
-    pickled = sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES)
-    if pickled:
-        raise InputError(f"{folder}: {pickled[0]} may hold a pickle, which is never read; weights belong in {WEIGHTS}")
-    for file in (RECORD, CONFIG, WEIGHTS):
-        if not (folder / file).is_file():
-            raise InputError(f"{folder}: not an encoder folder, {file} is missing")
-    record = EncoderRecord.parse(_json(folder / RECORD), str(folder / RECORD))
+    refuse_incomplete(folder, "an encoder", (RECORD, CONFIG, WEIGHTS), WEIGHTS)
+    record = EncoderRecord.parse(read_json(folder / RECORD), str(folder / RECORD))
     if record.format != FORMAT:
         raise InputError(f"{folder / RECORD}: format {record.format} is not the one this version reads ({FORMAT})")
-    for file in (WEIGHTS, CONFIG):
-        if record.sha256.get(file) != sha256_of(folder / file):
-            raise InputError(f"{folder / file}: does not match the checksum in {RECORD}; the file was changed")
-    config = EncoderConfig.parse(_json(folder / CONFIG), str(folder / CONFIG))
+    refuse_changed(folder, record.sha256, (WEIGHTS, CONFIG))
+    config = EncoderConfig.parse(read_json(folder / CONFIG), str(folder / CONFIG))
     if config.preprocessing != PREPROCESSING:
         raise InputError(f"{folder / CONFIG}: preprocessing {config.preprocessing!r} is not that of this version")
     network = EncoderNetwork(config.network, config.scale)
@@ -125,13 +117,3 @@ def _card(config: EncoderConfig, record: EncoderRecord, network: EncoderNetwork,
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     parameters = sum(weight.numel() for weight in network.parameters())
     return environment.from_string(template).render(config=config, record=record, name=name, parameters=parameters)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return values

@@ -17,7 +17,8 @@ from pydantic import Field
 
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.denoiser import ImageScale
-from galaxysd.embedding.encoder import EncoderNetwork, EncoderSettings, normalise
+from galaxysd.diffusion.network import normalise_weights
+from galaxysd.embedding.encoder import EncoderNetwork, EncoderSettings
 from galaxysd.embedding.folder import save_encoder
 from galaxysd.embedding.simclr import ContrastiveModel, SimCLRSettings, SimCLRTask
 from galaxysd.errors import InputError
@@ -118,7 +119,7 @@ def _export(
     last = checkpoint.latest(run.folder)
     assert last is not None  # fit always leaves one
     model.load_state_dict(load_file(last / "average.safetensors"))
-    normalise(model)  # an average of unit vectors is shorter than one
+    normalise_weights(model)  # an average of unit vectors is shorter than one
     network = model.encoder.eval()
     network.calibrate(pool.images(np.linspace(0, len(pool) - 1, min(CALIBRATION, len(pool))).astype(np.int64)))
     looks = [line for line in run.metrics() if "held_out" in line]

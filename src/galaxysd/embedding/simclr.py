@@ -7,8 +7,6 @@ loss with alignment and uniformity (Wang and Isola 2020, arXiv 2005.10242).
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from galaxysd.diffusion.data import GalaxyPool
-from galaxysd.diffusion.network import SILU_RMS, UnitLayer
-from galaxysd.embedding.encoder import EncoderNetwork, normalise
+from galaxysd.diffusion.network import SILU_RMS, UnitLayer, normalise_weights
+from galaxysd.embedding.encoder import EncoderNetwork
 from galaxysd.embedding.views import ViewSettings, random_views
 from galaxysd.settings import Settings
+from galaxysd.training.ema import swapped
 from galaxysd.training.fit import Batch
 
 HELD_OUT = 256  # galaxies
@@ -75,12 +74,12 @@ class ContrastiveModel(nn.Module):
         self.encoder = encoder
         self.hidden = UnitLayer(width, width)
         self.out = UnitLayer(width, projection, gain=1 / SILU_RMS)
-        normalise(self)
+        normalise_weights(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Floats [B, 3, S, S] in [0, 1] -> vectors to compare, float32 [B, P]."""
         if self.training:
-            normalise(self)
+            normalise_weights(self)
         features = self.encoder(images)
         hidden = self.hidden(functional.layer_norm(features, features.shape[-1:]))
         projected: Tensor = self.out(functional.silu(hidden))
@@ -110,28 +109,17 @@ class SimCLRTask:
     def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:
         """Loss, alignment and uniformity of the averaged weights on held-out galaxies, always the same views."""
         device = next(self.model.parameters()).device
-        with _swapped(self.model, weights):
+        with swapped(self.model, weights):
+            normalise_weights(self.model)
+            self.model.eval()
             first, second = (
                 torch.cat([self.model(block.to(device)) for block in torch.split(views, 64)])
                 for views in self.held_views
             )
+        self.model.train()
         found = {
             "held_out": nt_xent(first, second, self.settings.temperature),
             "alignment": alignment(first, second),
             "uniformity": uniformity(first),
         }
         return {name: round(float(value), 5) for name, value in found.items()}
-
-
-@contextmanager
-def _swapped(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
-    """The model with other weights, as it would be used, for the length of a block."""
-    training = {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(weights)
-    normalise(model)
-    model.eval()
-    try:
-        yield
-    finally:
-        model.load_state_dict(training)
-        model.train()

@@ -23,12 +23,13 @@ from torch.nn import functional
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion.condition import Condition, answers_of
 from galaxysd.diffusion.data import DataSettings, GalaxyPool, dihedral
-from galaxysd.diffusion.network import SILU_RMS, UnitLayer, fast_precision, normalise_channels
+from galaxysd.diffusion.network import SILU_RMS, UnitLayer, fast_precision, normalise_channels, normalise_weights
 from galaxysd.errors import InputError
 from galaxysd.images.dataset import Dataset
 from galaxysd.runs import Run
 from galaxysd.settings import Settings
 from galaxysd.training import checkpoint
+from galaxysd.training.ema import swapped
 from galaxysd.training.fit import Batch, Budget, FitSettings, fit
 
 Pixels = npt.NDArray[np.uint8]
@@ -88,9 +89,7 @@ class ReaderNetwork(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 [B, 3, S, S] -> logits [B, A]."""
         if self.training:
-            for module in self.modules():
-                if isinstance(module, UnitLayer):
-                    module.normalise()
+            normalise_weights(self)
         features = (pixels.float() / 63.75 - 1).to(fast_precision(pixels.device))
         features = self.stages(features.contiguous(memory_format=torch.channels_last))
         pooled = functional.silu(features.float()).mean(dim=(2, 3))
@@ -131,15 +130,14 @@ class ReaderTask:
     @torch.no_grad()
     def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:
         """Held-out cross-entropy of the averaged weights."""
-        training = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(weights)
-        self.model.eval()
         indices = np.arange(len(self.held_out))
         condition = self.held_out.condition(indices)
-        logits = torch.cat([self.model(block) for block in torch.split(self.held_out.images(indices), 256)])
-        found = cross_entropy(logits, condition.fractions, condition.known[:, self.answers])
+        with swapped(self.model, weights):
+            normalise_weights(self.model)
+            self.model.eval()
+            logits = torch.cat([self.model(block) for block in torch.split(self.held_out.images(indices), 256)])
         self.model.train()
-        self.model.load_state_dict(training)
+        found = cross_entropy(logits, condition.fractions, condition.known[:, self.answers])
         return {"held_out": round(float(found), 5)}
 
 
@@ -217,4 +215,5 @@ def train_reader(
     last = checkpoint.latest(run.folder)
     assert last is not None  # fit always leaves one
     network.load_state_dict(load_file(last / "average.safetensors"))
+    normalise_weights(network)  # an average of unit vectors is shorter than one
     return network.eval()

@@ -1,5 +1,8 @@
 """Exponential moving average of the weights, the ones used for generation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -22,3 +25,14 @@ class ExponentialMovingAverage:
         share = min(1.0, batch / max(batch, self.fraction * images_seen))
         current = model.state_dict()
         torch._foreach_lerp_(list(self.weights.values()), [current[name] for name in self.weights], share)
+
+
+@contextmanager
+def swapped(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
+    """The model with other weights for the length of a block; its own are back afterwards, whatever happens."""
+    own = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(weights)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
