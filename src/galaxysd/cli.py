@@ -164,6 +164,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, Parameter(help="Seed of everything random; default from the recipe.")] = None,
     start: Annotated[str | None, Parameter(name="--from", help="Model to go on from (fine-tuning).")] = None,
+    guide: Annotated[str | None, Parameter(help="Smaller, less trained model that is to guide this one.")] = None,
     limit: Limit = None,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False, help="Print the recipe and stop.")] = False,
     as_json: AsJson = False,
@@ -174,8 +175,8 @@ def train(
     if Path(recipe).stem.startswith("encoder"):
         from galaxysd.embedding.recipe import EncoderRecipe, train_encoder
 
-        if start is not None:
-            raise InputError("train: --from goes on from a generator; an encoder is trained from random weights")
+        if start is not None or guide is not None:
+            raise InputError("train: --from and --guide are for generators; an encoder is trained from random weights")
         chosen = encoder = EncoderRecipe.load(recipe, overrides)
         learn = partial(train_encoder, recipe=encoder)
     else:
@@ -183,7 +184,7 @@ def train(
         from galaxysd.diffusion.recipe import train as train_generator
 
         chosen = generator = Recipe.load(recipe, overrides)
-        learn = partial(train_generator, recipe=generator, start=start)
+        learn = partial(train_generator, recipe=generator, start=start, guide=guide)
     if dry_run:
         values = chosen.model_dump(mode="json")
         _print(values, as_json, json.dumps(values, indent=2))

@@ -128,19 +128,26 @@ def test_dihedral_gives_the_eight_orientations() -> None:
 
 
 class Additive:
-    """A stand-in with a known answer: D = sum of the known fractions."""
+    """A stand-in with a known answer: D = `strength` times the sum of the known fractions."""
 
     answers_of = answers_of(TREE)
 
-    def __init__(self) -> None:
-        self.passes = 0
+    def __init__(self, strength: float = 1.0) -> None:
+        self.passes, self.strength = 0, strength
 
     def __call__(self, noisy: torch.Tensor, level: torch.Tensor, condition: Condition) -> torch.Tensor:
         self.passes += 1
-        return torch.zeros_like(noisy) + condition.fractions.sum(dim=1)[:, None, None, None]
+        return torch.zeros_like(noisy) + self.strength * condition.fractions.sum(dim=1)[:, None, None, None]
 
 
-def guided(scale: float, weights: torch.Tensor, level: float = 0.9, rarest: float = 1.0) -> tuple[float, int]:
+def guided(
+    scale: float,
+    weights: torch.Tensor,
+    level: float = 0.9,
+    rarest: float = 1.0,
+    guide: Additive | None = None,
+    autoguidance: float = 0.0,
+) -> tuple[float, int]:
     fractions = torch.zeros(1, len(TREE.columns))
     fractions[0, TREE.columns.index("t03_bar_a06_bar")] = 1
     fractions[0, TREE.columns.index("t04_spiral_a08_spiral")] = 1
@@ -149,10 +156,11 @@ def guided(scale: float, weights: torch.Tensor, level: float = 0.9, rarest: floa
     model = Additive()
     denoiser = GuidedDenoiser(
         model,
+        guide,
         Condition(fractions, known, torch.zeros(1).long()),
         weights,
         (torch.arange(len(TREE.questions))[None] == 2).float(),
-        GuidanceSettings(scale=scale, from_level=0.2, rarest=rarest),
+        GuidanceSettings(scale=scale, from_level=0.2, rarest=rarest, autoguidance=autoguidance),
     )  # type: ignore[arg-type]
     value = denoiser(torch.zeros(1, 3, 2, 2), torch.tensor([level]))
     return float(value.mean()), model.passes
@@ -167,6 +175,15 @@ def test_guidance_follows_its_formula() -> None:
     stressed = plain.clone()
     stressed[0, 2] = 1.5
     assert guided(2.0, stressed) == (2 * 2 + 2 * 0.5 * 1, 3)
+
+
+def test_autoguidance_leads_away_from_the_weaker_model() -> None:
+    plain, guide = torch.ones(1, len(TREE.questions)), Additive(strength=0.25)
+    assert guided(1.0, plain, guide=guide, autoguidance=2.0) == (2 + 2 * (2 - 0.5), 1)
+    assert guided(2.5, plain, guide=guide, autoguidance=2.0) == (5 + 2 * (2 - 0.5), 2)
+    assert guided(1.0, plain, guide=guide, autoguidance=2.0, level=0.1) == (2.0, 1)  # below from_level
+    assert guide.passes == 2
+    assert guided(1.0, plain, autoguidance=2.0) == (2.0, 1)  # a model without a guide
 
 
 def test_a_larger_weight_pulls_harder() -> None:

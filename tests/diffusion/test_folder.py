@@ -11,7 +11,7 @@ import torch
 from tiny_model import save_tiny_model
 
 from galaxysd.diffusion import folder as model_folder
-from galaxysd.diffusion.folder import WEIGHTS
+from galaxysd.diffusion.folder import WEIGHTS, save_model
 from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline, Wish
 from galaxysd.errors import InputError
 from galaxysd.images.sources import sha256_of
@@ -111,6 +111,32 @@ def test_a_pickle_is_never_read(folder: Path, tmp_path: Path) -> None:
     (broken / WEIGHTS).rename(broken / "denoiser" / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"pytorch_model\.bin may hold a pickle"):
         GalaxyPipeline.from_pretrained(broken)
+
+
+def test_a_guide_is_kept_checked_and_used(pipeline: GalaxyPipeline, tmp_path: Path) -> None:
+    weaker = GalaxyPipeline.from_pretrained(save_tiny_model(tmp_path / "weaker", seed=1))
+    both = tmp_path / "both"
+    save_model(both, pipeline.denoiser, pipeline.record, "", guide=weaker.denoiser)
+    guided = GalaxyPipeline.from_pretrained(both)
+    assert guided.guide is not None and guided.model_hash != pipeline.model_hash
+    assert guided.guide.unet.state_dict().keys() == weaker.denoiser.unet.state_dict().keys()
+    wishes = [Wish(pipeline.understand("sdss, bar"), 0)]
+
+    def dreamed(dreamer: GalaxyPipeline, autoguidance: float) -> np.ndarray:
+        settings = dreamer.sampling(steps=3)
+        guidance = settings.guidance.model_copy(update={"autoguidance": autoguidance})
+        ((_, images),) = dreamer.dream(wishes, settings.model_copy(update={"guidance": guidance}))
+        return images
+
+    assert np.array_equal(dreamed(guided, 0.0), dreamed(pipeline, 0.0))
+    assert np.array_equal(dreamed(pipeline, 2.0), dreamed(pipeline, 0.0))
+    assert not np.array_equal(dreamed(guided, 2.0), dreamed(guided, 0.0))
+    (both / "guide" / "config.json").unlink()
+    with pytest.raises(InputError, match=r"guide/config\.json is missing"):
+        GalaxyPipeline.from_pretrained(both)
+    stranger = GalaxyPipeline.from_pretrained(save_tiny_model(tmp_path / "stranger", size=32))
+    with pytest.raises(InputError, match="guide has another tree"):
+        save_model(tmp_path / "no", pipeline.denoiser, pipeline.record, "", guide=stranger.denoiser)
 
 
 def test_a_newer_format_and_broken_json(folder: Path, tmp_path: Path) -> None:

@@ -73,6 +73,12 @@ def test_train_generate_and_resume(toy: Path, tmp_path: Path) -> None:
     assert "Stretch 2: 8 images" in (Path(tuned["model"]) / "README.md").read_text()
     with pytest.raises(InputError, match="another network, tree or surveys"):
         train([toy], tmp_path / "no", recipe=small("network.patch=2"), images=8, start=tmp_path / "whole" / "model")
+    helped = train([toy], tmp_path / "helped", recipe=small(), images=8, guide=tmp_path / "whole" / "model")
+    assert torch.equal(
+        load_file(Path(helped["model"]) / "guide" / Path(WEIGHTS).name)["inlet.weight"], first["inlet.weight"]
+    )
+    onward = train([toy], tmp_path / "onward", recipe=small(), images=8, start=Path(helped["model"]))
+    assert GalaxyPipeline.from_pretrained(onward["model"]).guide is not None  # fine-tuning keeps the guide
     longer = train([toy], tmp_path / "whole", recipe=small(), images=104)
     assert longer["images_seen"] == 104
 
@@ -83,10 +89,12 @@ def test_another_recipe_in_the_same_folder_is_refused(toy: Path, tmp_path: Path)
         train([toy], tmp_path / "run", recipe=small("fit.seed=1"), images=8)
 
 
-def test_recipe_overrides_are_checked() -> None:
+def test_recipe_overrides_are_checked(toy: Path, tmp_path: Path) -> None:
     assert Recipe.load("mini", ["fit.batch=16"]).fit.batch == 16
     with pytest.raises(InputError, match=r"'fit\.bacth=16': expected key=value with a key of the recipe"):
         Recipe.load("mini", ["fit.bacth=16"])
+    with pytest.raises(InputError, match="multiple of 64 channels, not 96"):
+        train([toy], tmp_path / "odd", recipe=small("network.widths=[64, 96]"), images=8)
     with pytest.raises(InputError, match="batch"):
         Recipe.load("mini", ["fit.batch=many"])
     with pytest.raises(InputError, match=r"neither a built-in recipe \(mini\) nor a YAML file"):

@@ -43,6 +43,15 @@ class GalaxyDenoiser(nn.Module):
         self.scale, self.tree, self.surveys = scale, tree, surveys
         self.register_buffer("answers_of", answers_of(tree), persistent=False)
 
+    def speaks_like(self, other: "GalaxyDenoiser") -> bool:
+        """Whether both take the same conditions and draw in the same units."""
+        return (
+            self.tree.columns == other.tree.columns
+            and self.surveys == other.surveys
+            and self.scale == other.scale
+            and self.unet.settings.size == other.unet.settings.size
+        )
+
     def forward(self, noisy: Tensor, level: Tensor, condition: Condition) -> Tensor:
         """x_s [B, 3, S, S], s [B] -> the expected clean image [B, 3, S, S] (flow.py)."""
         scaled = flow.input_scale(level, self.scale.spread) * noisy

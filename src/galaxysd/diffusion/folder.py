@@ -3,6 +3,7 @@
     MODEL/model_index.json                      which classes
     MODEL/denoiser/config.json                  shape of the network
     MODEL/denoiser/diffusion_pytorch_model.safetensors
+    MODEL/guide/                                the same two files of a weaker network, if there is one (guidance.py)
     MODEL/scheduler/scheduler_config.json       the default sampler
     MODEL/galaxysd.json                         tree, surveys, image scale, defaults, evidence, training, checksums
     MODEL/README.md                             the model card
@@ -14,6 +15,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from torch import Tensor
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
 from galaxysd.diffusion.guidance import GuidanceSettings
-from galaxysd.diffusion.network import NetworkSettings
+from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings
 from galaxysd.diffusion.samplers import Sampler, make_scheduler
 from galaxysd.errors import InputError
 from galaxysd.images.sources import sha256_of
@@ -35,8 +37,9 @@ from galaxysd.runs import versions
 from galaxysd.settings import Settings
 
 FORMAT = 1
-WEIGHTS = "denoiser/diffusion_pytorch_model.safetensors"
-CONFIG = "denoiser/config.json"
+DENOISER, GUIDE = "denoiser", "guide"
+WEIGHTS = f"{DENOISER}/diffusion_pytorch_model.safetensors"
+CONFIG = f"{DENOISER}/config.json"
 RECORD = "galaxysd.json"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 SHIPPED = ("mini",)
@@ -73,6 +76,23 @@ class ModelRecord(Settings):
     sha256: dict[str, str] = Field(default={}, description="checksums of the other files")
 
 
+@dataclass(frozen=True)
+class Model:
+    """A model folder in memory.
+
+    Attributes:
+        denoiser: in evaluation mode.
+        guide: a weaker denoiser for autoguidance (guidance.py), or none.
+        record: what `galaxysd.json` says.
+        hash: 16 hex digits over weights and meaning.
+    """
+
+    denoiser: GalaxyDenoiser
+    guide: GalaxyDenoiser | None
+    record: ModelRecord
+    hash: str
+
+
 def resolve(name_or_folder: str | Path) -> Path:
     """A shipped model by name, or a folder.
 
@@ -87,7 +107,15 @@ def resolve(name_or_folder: str | Path) -> Path:
     return folder
 
 
-def save_model(folder: Path, denoiser: GalaxyDenoiser, record: ModelRecord, card: str, *, half: bool = True) -> None:
+def save_model(
+    folder: Path,
+    denoiser: GalaxyDenoiser,
+    record: ModelRecord,
+    card: str,
+    *,
+    guide: GalaxyDenoiser | None = None,
+    half: bool = True,
+) -> None:
     """Write a model folder; it appears under its name only when complete.
 
     Args:
@@ -95,31 +123,32 @@ def save_model(folder: Path, denoiser: GalaxyDenoiser, record: ModelRecord, card
         denoiser: its weights are written, as fp16 if `half`.
         record: all else; its checksums are filled in here.
         card: text of the model card.
+        guide: a weaker denoiser of the same tree, surveys and scale, for autoguidance.
+        half: fp16, else fp32.
 
     Raises:
-        InputError: the folder holds something else, or cannot be written.
+        InputError: the guide does not fit, or the folder holds something else, or cannot be written.
     """
     if folder.exists() and not (folder / RECORD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not a model folder; choose another")
+    if guide is not None and not guide.speaks_like(denoiser):
+        raise InputError(f"{folder}: the guide has another tree, image scale or surveys than the model")
+    networks = {DENOISER: denoiser.unet} if guide is None else {DENOISER: denoiser.unet, GUIDE: guide.unet}
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        (temporary / "denoiser").mkdir(parents=True)
-        dtype = torch.float16 if half else torch.float32
-        tensors = {name: value.to(dtype).contiguous().cpu() for name, value in denoiser.unet.state_dict().items()}
-        save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
-        config = {"_class_name": "GalaxyUNet", **denoiser.unet.settings.model_dump(mode="json")}
-        (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        for name, network in networks.items():
+            _write_network(temporary, name, network, torch.float16 if half else torch.float32)
         scheduler = make_scheduler(record.sampling.sampler, record.sampling.steps)
         scheduler.save_pretrained(temporary / "scheduler")
         index = {
             "_class_name": "GalaxyPipeline",
-            "denoiser": ["galaxysd", "GalaxyUNet"],
+            **{name: ["galaxysd", "GalaxyUNet"] for name in networks},
             "scheduler": ["diffusers", type(scheduler).__name__],
         }
         (temporary / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
         (temporary / "README.md").write_text(card, encoding="utf-8")
-        sums = {name: sha256_of(temporary / name) for name in (WEIGHTS, CONFIG)}
+        sums = {path: sha256_of(temporary / path) for name in networks for path in _files(name)}
         record = record.model_copy(update={"sha256": sums})
         (temporary / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -127,6 +156,34 @@ def save_model(folder: Path, denoiser: GalaxyDenoiser, record: ModelRecord, card
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise InputError(f"{folder}: model cannot be written ({error})") from None
+
+
+def _files(network: str) -> tuple[str, str]:
+    """Weights and shape of a network, within a model folder."""
+    return WEIGHTS.replace(DENOISER, network), CONFIG.replace(DENOISER, network)
+
+
+def _write_network(folder: Path, name: str, network: GalaxyUNet, dtype: torch.dtype) -> None:
+    weights, shape = _files(name)
+    (folder / name).mkdir(parents=True)
+    tensors = {key: value.to(dtype).contiguous().cpu() for key, value in network.state_dict().items()}
+    save_file(tensors, folder / weights, metadata={"format": "pt"})
+    config = {"_class_name": "GalaxyUNet", **network.settings.model_dump(mode="json")}
+    (folder / shape).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_network(folder: Path, name: str, record: ModelRecord, device: torch.device) -> GalaxyDenoiser:
+    weights, shape = _files(name)
+    config = read_json(folder / shape)
+    config.pop("_class_name", None)
+    network = NetworkSettings.parse(config, str(folder / shape))
+    denoiser = GalaxyDenoiser(network, record.scale, record.tree, tuple(survey.token for survey in record.surveys))
+    try:
+        tensors: dict[str, Tensor] = load((folder / weights).read_bytes())
+        denoiser.unet.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{folder / weights}: cannot be read ({str(error).splitlines()[0]})") from None
+    return denoiser.to(device).eval()
 
 
 def refuse_incomplete(folder: Path, kind: str, needed: Sequence[str], weights: str) -> None:
@@ -160,11 +217,8 @@ def refuse_changed(folder: Path, sums: Mapping[str, str], names: Sequence[str]) 
             raise InputError(f"{folder / name}: does not match the checksum in {RECORD}; the file was changed")
 
 
-def load_model(name_or_folder: str | Path, device: torch.device) -> tuple[GalaxyDenoiser, ModelRecord, str]:
+def load_model(name_or_folder: str | Path, device: torch.device) -> Model:
     """Read a model folder.
-
-    Returns:
-        The denoiser in evaluation mode, the record, and the model hash (16 hex digits over weights and meaning).
 
     Raises:
         InputError: a file is missing, tampered with, pickled, or from a newer format.
@@ -174,19 +228,14 @@ def load_model(name_or_folder: str | Path, device: torch.device) -> tuple[Galaxy
     record = ModelRecord.parse(read_json(folder / RECORD), str(folder / RECORD))
     if record.format != FORMAT:
         raise InputError(f"{folder / RECORD}: format {record.format} is not the one this version reads ({FORMAT})")
-    refuse_changed(folder, record.sha256, (WEIGHTS, CONFIG))
-    config = read_json(folder / CONFIG)
-    config.pop("_class_name", None)
-    network = NetworkSettings.parse(config, str(folder / CONFIG))
-    denoiser = GalaxyDenoiser(network, record.scale, record.tree, tuple(survey.token for survey in record.surveys))
-    try:
-        tensors: dict[str, Tensor] = load((folder / WEIGHTS).read_bytes())
-        denoiser.unet.load_state_dict({name: value.float() for name, value in tensors.items()})
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{folder / WEIGHTS}: cannot be read ({str(error).splitlines()[0]})") from None
+    names = (DENOISER, GUIDE) if _files(GUIDE)[0] in record.sha256 else (DENOISER,)
+    paths = [path for name in names for path in _files(name)]
+    refuse_incomplete(folder, "a model", paths, WEIGHTS)
+    refuse_changed(folder, record.sha256, paths)
+    networks = {name: _read_network(folder, name, record, device) for name in names}
     meaning = record.model_dump_json(include={"tree", "surveys", "scale", "sha256"})
     model_hash = hashlib.sha256(meaning.encode()).hexdigest()[:16]
-    return denoiser.to(device).eval(), record, model_hash
+    return Model(networks[DENOISER], networks.get(GUIDE), record, model_hash)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -20,8 +20,7 @@ import torch
 from PIL import Image
 
 from galaxysd.diffusion.condition import encode
-from galaxysd.diffusion.denoiser import GalaxyDenoiser
-from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, load_model, save_model
+from galaxysd.diffusion.folder import Model, SamplingSettings, load_model, save_model
 from galaxysd.diffusion.guidance import GuidedDenoiser, rarest_answer
 from galaxysd.diffusion.samplers import make_scheduler, sample
 from galaxysd.errors import InputError
@@ -63,14 +62,15 @@ class GalaxyPipeline:
 
     Attributes:
         denoiser: the network with its scale.
+        guide: a weaker denoiser for autoguidance, or none.
         record: what the model folder says of it.
         model_hash: 16 hex digits over weights and meaning.
         vocabulary: the words it understands.
     """
 
-    def __init__(self, denoiser: GalaxyDenoiser, record: ModelRecord, model_hash: str) -> None:
-        self.denoiser, self.record, self.model_hash = denoiser, record, model_hash
-        self.vocabulary = Vocabulary.load(record.tree, denoiser.surveys)
+    def __init__(self, model: Model) -> None:
+        self.denoiser, self.guide, self.record, self.model_hash = model.denoiser, model.guide, model.record, model.hash
+        self.vocabulary = Vocabulary.load(model.record.tree, model.denoiser.surveys)
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "cpu") -> Self:
@@ -79,11 +79,11 @@ class GalaxyPipeline:
         Raises:
             InputError: no such model, or a file in it is missing, changed or a pickle.
         """
-        return cls(*load_model(name_or_folder, find_device(device)))
+        return cls(load_model(name_or_folder, find_device(device)))
 
     def save_pretrained(self, folder: str | Path, *, card: str = "") -> None:
         """Write the model as a folder that `from_pretrained` reads."""
-        save_model(Path(folder), self.denoiser, self.record, card)
+        save_model(Path(folder), self.denoiser, self.record, card, guide=self.guide)
 
     @property
     def size(self) -> int:
@@ -178,7 +178,7 @@ class GalaxyPipeline:
         evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
         rarest = rarest_answer(condition, answers, evidence) * (weights == 1).all(dim=1, keepdim=True)
         denoise = GuidedDenoiser(
-            self.denoiser, condition.to(device), weights.to(device), rarest.to(device), settings.guidance
+            self.denoiser, self.guide, condition.to(device), weights.to(device), rarest.to(device), settings.guidance
         )
         images = sample(denoise, noise.to(device), make_scheduler(settings.sampler, settings.steps))
         pixels = self.denoiser.scale.decode(images[: len(wishes)]).permute(0, 2, 3, 1)

@@ -15,7 +15,7 @@ from pydantic import Field
 from galaxysd.diffusion.card import model_card
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
-from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, SurveyInfo, load_model, save_model
+from galaxysd.diffusion.folder import Model, ModelRecord, SamplingSettings, SurveyInfo, load_model, save_model
 from galaxysd.diffusion.network import NetworkSettings, normalise_weights
 from galaxysd.diffusion.task import FlowMatchingTask, TaskSettings
 from galaxysd.errors import InputError
@@ -66,6 +66,7 @@ class TrainingIdentity(Settings):
     datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
     limit: int | None = None
     start: str | None = Field(default=None, description="hash of the model that training starts from; null: random")
+    guide: str | None = Field(default=None, description="hash of the model that is to guide this one; null: none")
 
 
 def train(
@@ -77,6 +78,7 @@ def train(
     minutes: float | None = None,
     limit: int | None = None,
     start: str | Path | None = None,
+    guide: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a generator on dataset folders, or go on with a training.
 
@@ -88,6 +90,8 @@ def train(
         minutes: stop after so many minutes; the same command continues.
         limit: use at most so many galaxies of each dataset (for trials).
         start: a model to go on from (fine-tuning); its network, tree and surveys must be those of this training.
+            Its guide is kept.
+        guide: a smaller or less trained model of the same data, for autoguidance (guidance.py).
 
     Returns:
         `run`, `model`, `images_seen`, `seconds`, `done`.
@@ -97,11 +101,13 @@ def train(
     """
     opened = [Dataset.open(folder) for folder in datasets]
     earlier = None if start is None else load_model(start, torch.device("cpu"))
+    guiding = None if guide is None else load_model(guide, torch.device("cpu"))
     identity = TrainingIdentity(
         recipe=recipe,
         datasets=tuple(f"{data.survey}:{data.info.inputs}" for data in opened),
         limit=limit,
-        start=None if earlier is None else earlier[2],
+        start=None if earlier is None else earlier.hash,
+        guide=None if guiding is None else guiding.hash,
     )
     run = Run.open(out, identity)
     total = images or recipe.images
@@ -110,20 +116,24 @@ def train(
     pool = GalaxyPool(opened, "train", recipe.data, run.folder, limit=limit)
     held_out = GalaxyPool(opened, "val", recipe.data, run.folder, limit=limit)
     mean, spread = pool.statistics()
-    network = NetworkSettings(
-        size=opened[0].info.size,
-        answers=len(pool.tree.columns),
-        questions=len(pool.tree.questions),
-        surveys=len(pool.surveys),
+    shape = {
+        "size": opened[0].info.size,
+        "answers": len(pool.tree.columns),
+        "questions": len(pool.tree.questions),
+        "surveys": len(pool.surveys),
         **recipe.network.model_dump(),
-    )
+    }
+    network = NetworkSettings.parse(shape, "network")
     torch.manual_seed(recipe.fit.seed)
     denoiser = GalaxyDenoiser(network, ImageScale(mean=mean, spread=spread), pool.tree, pool.surveys)
     if earlier is not None:
-        _adopt(denoiser, earlier[0], str(start))
+        _adopt(denoiser, earlier.denoiser, str(start))
+    weaker = guiding.denoiser if guiding is not None else None if earlier is None else earlier.guide
+    if weaker is not None and not weaker.speaks_like(denoiser):
+        raise InputError(f"{guide or start}: its guide has another tree, image scale or surveys than this training")
     task = FlowMatchingTask(denoiser, recipe.task, held_out)
     result = fit(task, pool, recipe.fit, run, Budget(images=total, minutes=minutes))
-    _export(run, identity, opened, pool, denoiser, result, None if earlier is None else earlier[1])
+    _export(run, identity, opened, pool, denoiser, result, earlier, guiding)
     summary = {"run": str(run.folder), "model": str(run.folder / "model"), **result}
     if result["done"]:
         run.finish(summary)
@@ -150,7 +160,8 @@ def _export(
     pool: GalaxyPool,
     denoiser: GalaxyDenoiser,
     result: dict[str, Any],
-    earlier: ModelRecord | None,
+    earlier: Model | None,
+    guiding: Model | None,
 ) -> None:
     """Write RUN/model from the averaged weights of the latest checkpoint."""
     from safetensors.torch import load_file
@@ -162,6 +173,11 @@ def _export(
     scales = {data.survey: data.info.pixel_scale for data in reversed(datasets)}
     size = denoiser.unet.settings.size
     held_out = [line for line in run.metrics() if "held_out" in line]
+    guide, guide_training = None, None
+    if guiding is not None:
+        guide, guide_training = guiding.denoiser, {"model": guiding.hash, "training": guiding.record.training}
+    elif earlier is not None:
+        guide, guide_training = earlier.guide, earlier.record.training.get("guide")
     record = ModelRecord(
         tree=pool.tree,
         surveys=tuple(SurveyInfo(token=name, size=size, pixel_scale=scales[name]) for name in pool.surveys),
@@ -172,10 +188,11 @@ def _export(
             "recipe": json.loads(identity.recipe.model_dump_json()),
             "data": pool.describe(),
             "data_hash": identity.content_hash(),
-            "earlier": None if earlier is None else {"model": identity.start, "training": earlier.training},
+            "guide": guide_training,
+            "earlier": None if earlier is None else {"model": identity.start, "training": earlier.record.training},
             "images_seen": result["images_seen"],
             "hours": round(result["seconds"] / 3600, 2),
             "held_out_loss": held_out[-1]["held_out"] if held_out else None,
         },
     )
-    save_model(run.folder / "model", denoiser, record, model_card(record, identity.recipe.name))
+    save_model(run.folder / "model", denoiser, record, model_card(record, identity.recipe.name), guide=guide)

@@ -115,7 +115,7 @@ class FlowMatchingTask:
             condition = encode([parse(prompt, vocabulary)] * columns, denoiser.tree, denoiser.surveys).to(device)
             weights = torch.ones(condition.known.shape, device=device)
             noise = torch.randn((columns, 3, size, size), generator=torch.Generator().manual_seed(row)).to(device)
-            guided = GuidedDenoiser(denoiser, condition, weights, torch.zeros_like(weights), GuidanceSettings())
+            guided = GuidedDenoiser(denoiser, None, condition, weights, torch.zeros_like(weights), GuidanceSettings())
             images = denoiser.scale.decode(sample(guided, noise, make_scheduler("dpm++2m", 16)))
             rows.append((prompt, images.permute(0, 2, 3, 1).cpu().numpy()))
         return contact_sheet(rows)
