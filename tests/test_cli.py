@@ -45,7 +45,24 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
     text = capsys.readouterr().out
-    assert all(verb in text for verb in ("demo", "catalog", "prompt", "train", "generate", "embed", "evaluate", "toy"))
+    assert all(
+        verb in text
+        for verb in (
+            "demo",
+            "catalog",
+            "prompt",
+            "train",
+            "generate",
+            "embed",
+            "evaluate",
+            "classify",
+            "augment",
+            "discover",
+            "vet",
+            "publish",
+            "toy",
+        )
+    )
 
 
 def test_generate(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
@@ -125,7 +142,7 @@ def test_train_dry_run_resolves_the_recipe(capsys: pytest.CaptureFixture[str], t
 def test_train_knows_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ["train", "--recipe", "encoder", "--data", "d", "--out", str(tmp_path / "r")]
     assert result(capsys, *arguments, "--dry-run", "--set", "simclr.temperature=0.3")["simclr"]["temperature"] == 0.3
-    assert "--from goes on from a generator" in fails(capsys, *arguments, "--from", "mini")
+    assert "--from and --guide are for generators" in fails(capsys, *arguments, "--from", "mini")
 
 
 def test_embed(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:

@@ -79,7 +79,15 @@ class Settings(BaseModel):
         if not path.is_file():
             names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
             raise InputError(f"recipe {str(name_or_path)!r}: neither a built-in recipe ({names}) nor a YAML file")
-        values = cls.read(path).model_dump()
+        return cls.read(path).overridden(overrides)
+
+    def overridden(self, overrides: Sequence[str]) -> Self:
+        """These settings with some replaced by `key.path=value`; values are YAML.
+
+        Raises:
+            InputError: an override that does not fit.
+        """
+        values = self.model_dump()
         for override in overrides:
             key, equals, text = override.partition("=")
             place: Any = values
@@ -94,7 +102,7 @@ class Settings(BaseModel):
                 place[last] = yaml.safe_load(text)
             except yaml.YAMLError:
                 raise InputError(f"setting {override!r}: the value is not valid YAML") from None
-        return cls.parse(values, f"recipe {name_or_path}")
+        return self.parse(values, "settings")
 
     def write(self, path: str | Path) -> None:
         """Write the settings as YAML, keys in their declared order."""

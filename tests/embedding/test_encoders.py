@@ -1,5 +1,6 @@
 """Encoders by name."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,15 @@ def test_baselines_and_eight_orientations() -> None:
 
 
 def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'galaxyeye': neither a folder nor one of galaxyemb, transformers:NAME, pix"):
+    with pytest.raises(InputError, match="'galaxyeye': neither a folder nor one of galaxyemb, transformers:NAME, zoo"):
         load_encoder("galaxyeye")
     with pytest.raises(InputError, match=r"not an encoder folder, galaxysd\.json is missing"):
         load_encoder(tmp_path)
+
+
+def test_plug_ins_are_found_by_their_prefix_and_missed_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("zoobot", "transformers"):
+        monkeypatch.setitem(sys.modules, library, None)
+        with pytest.raises(InputError, match=f"^{library}:nobody/model: the .*pip install") as caught:
+            load_encoder(f"{library}:nobody/model")
+        assert "\n" not in str(caught.value)

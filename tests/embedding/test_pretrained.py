@@ -2,6 +2,7 @@
 
 import json
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from galaxysd.embedding.encoders import load_encoder
-from galaxysd.embedding.pretrained import IMAGENET_MEAN, IMAGENET_STD, Preparation, TransformersEncoder
+from galaxysd.embedding.pretrained import IMAGENET_MEAN, IMAGENET_STD, Preparation, TransformersEncoder, ZoobotEncoder
 from galaxysd.errors import InputError
 
 transformers = pytest.importorskip("transformers")
@@ -168,3 +169,48 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(InputError, match="pip install transformers"):
         TransformersEncoder("facebook/dinov2-small", CPU)
+
+
+class TinyZoobot(torch.nn.Module):
+    """What the package's class offers: an `encoder` of the weights that a name stands for."""
+
+    def __init__(self, *, name: str, num_classes: int, prog_bar: bool) -> None:
+        super().__init__()
+        if not name.startswith("hf_hub:mwalmsley/"):
+            raise RuntimeError(f"no model {name}\nmany\nlines")
+        torch.manual_seed(len(name))
+        self.encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 4), torch.nn.AdaptiveAvgPool2d(1))
+        self.encoder.register_forward_pre_hook(self.look)
+
+    def look(self, module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        SEEN.append(inputs[0])
+
+
+SEEN: list[torch.Tensor] = []
+
+
+@pytest.fixture
+def zoobot(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = types.ModuleType("finetune")
+    package.FinetuneableZoobotClassifier = TinyZoobot  # type: ignore[attr-defined]
+    parts = ("zoobot", "zoobot.pytorch", "zoobot.pytorch.training", "zoobot.pytorch.training.finetune")
+    for name in parts:
+        monkeypatch.setitem(sys.modules, name, package)
+
+
+def test_zoobot_sees_pixels_from_0_to_1_at_its_own_size(zoobot: None) -> None:
+    encoder = ZoobotEncoder("mwalmsley/zoobot-encoder-tiny", CPU)
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
+    found = encoder.features(images)
+    assert encoder.name == "zoobot:mwalmsley/zoobot-encoder-tiny" and found.shape == (3, encoder.dimension) == (3, 5)
+    assert SEEN[-1].shape[1:] == (3, 224, 224) and float(SEEN[-1].min()) >= 0 and float(SEEN[-1].max()) <= 1
+    assert float(SEEN[-1].max()) > 0.9
+    assert np.allclose(encoder.features(images[1:2]), found[1:2], atol=1e-6)
+    again, other = (ZoobotEncoder(f"mwalmsley/zoobot-encoder-{name}", CPU) for name in ("tiny", "other"))
+    assert encoder.hash == again.hash != other.hash
+
+
+def test_a_zoobot_that_cannot_be_had_is_one_line(zoobot: None) -> None:
+    with pytest.raises(InputError, match=r"^zoobot:nobody/x: cannot be had from the hub .*no model") as caught:
+        ZoobotEncoder("nobody/x", CPU)
+    assert "\n" not in str(caught.value)

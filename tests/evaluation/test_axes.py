@@ -8,6 +8,8 @@ from galaxysd.evaluation import axes
 from galaxysd.evaluation.consistency import Reading
 
 TREE = DecisionTree.load("gz2")
+HALVES = np.arange(200)[:, None] % 2 == np.arange(2)  # two kinds, half of the galaxies each
+KINDS = dict.fromkeys(("reference", "floor", "dreamed", "one repeated"), HALVES)
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +29,18 @@ def features() -> dict[str, np.ndarray]:
 
 
 def test_a_good_generator_stands_at_the_floor(features: dict[str, np.ndarray]) -> None:
-    for name, found in (axes.realism(features, 5, 0) | axes.diversity(features, 5, 0)).items():
+    for name, found in (axes.realism(features, 5, 0) | axes.diversity(features, KINDS, 5, 0)).items():
         assert found.value is not None and found.floor is not None
         assert found.value == pytest.approx(found.floor.value, abs=0.15, rel=0.15), name
 
 
 def test_straw_men_fail_where_they_must(features: dict[str, np.ndarray]) -> None:
-    realism, diversity = axes.realism(features, 5, 0), axes.diversity(features, 5, 0)
+    realism, diversity = axes.realism(features, 5, 0), axes.diversity(features, KINDS, 5, 0)
     for name in ("Fréchet distance", "kernel distance", "two-sample AUC"):
         straw, floor = realism[name].straw_men, realism[name].floor
         assert floor is not None and min(straw["blurred"], straw["noise"]) > floor.value + 0.1  # type: ignore[type-var]
     assert realism["precision"].straw_men["noise"] == 0
-    for name in ("recall", "coverage", "Vendi score"):
+    for name in ("recall", "coverage", "Vendi score", "spread within kinds"):
         straw, floor = diversity[name].straw_men, diversity[name].floor
         assert floor is not None and straw["one repeated"] < 0.6 * floor.value  # type: ignore[operator]
 
@@ -70,3 +72,30 @@ def test_too_few_galaxies_give_a_note_and_no_number(features: dict[str, np.ndarr
     few = {name: values[:6] for name, values in features.items()}
     found = axes.realism(few, 5, 0)["Fréchet distance"]
     assert found.value is None and found.note is not None and "at least" in found.note
+
+
+def test_a_kind_that_is_drawn_wrongly_is_found_where_the_whole_hides_it(features: dict[str, np.ndarray]) -> None:
+    step = 4 * (HALVES[:, :1] - 0.5)  # the kinds lie apart
+    apart = {name: features[name] + step for name in ("reference", "floor")}
+    exchanged = features["dreamed"] - step
+    whole = axes.by_kind({**apart, "dreamed": exchanged}, dict.fromkeys(apart | {"dreamed": 0}, HALVES), ["a", "b"], 0)
+    right = axes.by_kind(
+        {**apart, "dreamed": features["dreamed"] + step},
+        dict.fromkeys(apart | {"dreamed": 0}, HALVES),
+        ["a", "b"],
+        0,
+    )
+    for kind in ("a", "b"):
+        for metric in ("Fréchet distance", "kernel distance"):
+            wrong, good = whole[kind][metric], right[kind][metric]
+            assert wrong.value is not None and good.value is not None and good.floor is not None
+            assert wrong.value > 5 * abs(good.value)
+            assert good.straw_men["any kind"] > 2 * abs(good.value)  # type: ignore[operator]
+        assert right[kind]["spread"].value == pytest.approx(1, abs=0.2)
+
+
+def test_rare_kinds_are_left_out(features: dict[str, np.ndarray]) -> None:
+    few = np.zeros((200, 2), bool)
+    few[:5, 0], few[:, 1] = True, True
+    chosen = {name: features[name] for name in ("reference", "floor", "dreamed")}
+    assert list(axes.by_kind(chosen, dict.fromkeys(chosen, few), ["rare", "common"], 0)) == ["common"]

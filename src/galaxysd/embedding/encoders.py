@@ -3,6 +3,7 @@
 galaxyemb               the shipped encoder
 FOLDER                  one trained with `galaxysd train --recipe encoder` (RUN/model)
 transformers:NAME       a pretrained vision model (pretrained.py), by name or folder
+zoobot:NAME             a pretrained Zoobot (pretrained.py), by name
 pixels, untrained       baselines
 """
 
@@ -18,7 +19,7 @@ from galaxysd.embedding.folder import read_encoder
 from galaxysd.errors import InputError
 
 SHIPPED = "galaxyemb"
-TRANSFORMERS = "transformers:"
+TRANSFORMERS, ZOOBOT = "transformers:", "zoobot:"
 
 
 def load_encoder(
@@ -47,6 +48,10 @@ def _load(name: str, device: torch.device) -> Encoder:
         from galaxysd.embedding.pretrained import TransformersEncoder
 
         return TransformersEncoder(name.removeprefix(TRANSFORMERS), device)
+    if name.startswith(ZOOBOT):
+        from galaxysd.embedding.pretrained import ZoobotEncoder
+
+        return ZoobotEncoder(name.removeprefix(ZOOBOT), device)
     if name == SHIPPED:
         folder = Path(str(files("galaxysd.embedding") / "weights" / SHIPPED))
         if not folder.is_dir():
@@ -57,6 +62,7 @@ def _load(name: str, device: torch.device) -> Encoder:
         return read_encoder(folder, SHIPPED, device)
     if not Path(name).is_dir():
         raise InputError(
-            f"encoder {name!r}: neither a folder nor one of {SHIPPED}, {TRANSFORMERS}NAME, pixels, untrained"
+            f"encoder {name!r}: neither a folder nor one of {SHIPPED}, {TRANSFORMERS}NAME, {ZOOBOT}NAME, pixels, "
+            "untrained"
         )
     return read_encoder(Path(name), name, device)

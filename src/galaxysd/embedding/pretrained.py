@@ -1,7 +1,12 @@
-"""Vision models of the transformers library as encoders: `transformers:NAME` or `transformers:FOLDER`.
+"""Pretrained vision models as encoders: `transformers:NAME`, `transformers:FOLDER` and `zoobot:NAME`.
 
 In: uint8 images [N, S, S, 3]. Out: float32 features [N, D], the model's own pooled output, or the mean over its last
 tokens or positions where it has none (or an untrained one).
+
+Both libraries are optional. Models of ImageNet are `transformers:facebook/dinov2-small`,
+`transformers:microsoft/resnet-18`, `transformers:facebook/convnextv2-atto-1k-224` and their like; those of Galaxy Zoo
+(Walmsley et al. 2023, JOSS 8, 5312) come through the zoobot package, `zoobot:mwalmsley/zoobot-encoder-convnext_nano`,
+which resizes by rule 1 below to 224 px and takes pixels in [0, 1] as they are.
 
 What is done to the images, here and not by the library's image processors:
 
@@ -14,6 +19,7 @@ is looked up among the models already downloaded, then on the hub.
 """
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +121,49 @@ class TransformersEncoder:
             return pooled.flatten(1).float()
         last: Tensor = seen.last_hidden_state.float()
         return last.mean(dim=1) if last.ndim == 3 else last.mean(dim=(2, 3))
+
+
+class ZoobotEncoder:
+    """The encoder of a pretrained Zoobot, through its own package (protocol `Encoder`).
+
+    Args:
+        model: name on the hub.
+        device: where to compute.
+
+    Raises:
+        InputError: the package is absent, or the model cannot be had.
+    """
+
+    preparation = Preparation(side=224, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+    def __init__(self, model: str, device: torch.device) -> None:
+        self.name, self.device = f"zoobot:{model}", device
+        try:
+            package = import_module("zoobot.pytorch.training.finetune")
+        except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch is a RuntimeError
+            line = " ".join(str(error).split())
+            raise InputError(
+                f"{self.name}: the zoobot package cannot be imported ({line}); pip install 'zoobot[pytorch]', with the "
+                "torchvision that belongs to your torch"
+            ) from None
+        try:
+            whole = package.FinetuneableZoobotClassifier(name=f"hf_hub:{model}", num_classes=2, prog_bar=False)
+        except Exception as error:  # the hub, timm and the package raise many kinds
+            line = str(error).strip().partition("\n")[0]
+            raise InputError(f"{self.name}: cannot be had from the hub ({type(error).__name__}: {line})") from None
+        self._network: torch.nn.Module = whole.encoder.to(device).eval()
+        self.hash = fingerprint(self._network.state_dict(), f"zoobot {self.preparation.model_dump_json()}")
+        with torch.inference_mode():
+            self.dimension = self._compute(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).shape[1]
+
+    def features(self, images: Pixels) -> Features:
+        """uint8 [N, S, S, 3] -> float32 [N, D]."""
+        check_images(images)
+        return in_blocks(self._compute, images, self.dimension)
+
+    def _compute(self, pixels: Tensor) -> Tensor:
+        seen: Tensor = self._network(self.preparation.apply(pixels.to(self.device)))
+        return seen.flatten(1).float()
 
 
 def _load(model: str) -> tuple[Any, dict[str, Any], set[str]]:

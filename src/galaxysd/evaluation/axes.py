@@ -4,21 +4,22 @@ In: features [N, D] by sample name (`reference`, `floor`, `dreamed`, `train` and
 metric -> `Score`. `floor` holds real galaxies in place of dreams; both are compared with `reference`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import torch
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.evaluation.consistency import Reading, fraction_errors, right_shares
 from galaxysd.evaluation.frechet import frechet
-from galaxysd.evaluation.intervals import Estimate, Floats, Score, bootstrap, score, share
+from galaxysd.evaluation.intervals import Estimate, Flags, Floats, Score, bootstrap, score, share, unmeasured
 from galaxysd.evaluation.kernel import kid
+from galaxysd.evaluation.kinds import LEAST, spread, spread_within
 from galaxysd.evaluation.manifold import manifold
-from galaxysd.evaluation.memory import NEAR, authentic, duplicates, nearest
+from galaxysd.evaluation.memory import NEAR, authentic, duplicates
 from galaxysd.evaluation.photometry import BANDS, histogram_distance, pixel_histograms
 from galaxysd.evaluation.physical import compare_tables
 from galaxysd.evaluation.reader import ReaderSettings
@@ -30,6 +31,8 @@ from galaxysd.evaluation.vendi import vendi
 Features = Mapping[str, Floats]
 Pixels = npt.NDArray[np.uint8]
 
+UNTOLD = "the images come without conditions, so nobody knows what they were asked to show"
+KIND_REPEATS = 20  # of the subsets of a kernel distance within a kind; there are many kinds
 RESAMPLES = 200  # of the bootstrap of measured parameters, whose distances sort all galaxies anew each time
 
 
@@ -57,15 +60,64 @@ def realism(features: Features, k: int, seed: int) -> dict[str, Score]:
     }
 
 
-def diversity(features: Features, k: int, seed: int) -> dict[str, Score]:
-    """Are they as many-sided as real ones?"""
+def diversity(features: Features, kinds: Mapping[str, Flags], k: int, seed: int) -> dict[str, Score]:
+    """Are they as many-sided as real ones, all together and within a kind?
+
+    Args:
+        features: by sample.
+        kinds: which kinds each galaxy is of (`kinds.kinds_of`), of `reference`, `floor`, `one repeated`, and of
+            `dreamed` if that is known.
+        k: neighbour of the manifolds.
+        seed: of the intervals.
+    """
     real = features["reference"]
     straw = ("one repeated", "noise")
+
+    def joined(rows: Floats) -> Estimate:
+        width = real.shape[1]
+        return spread_within(rows[:, :width], rows[:, width:] > 0, real, kinds["reference"], seed=seed)
+
+    if "dreamed" in kinds:
+        rows = {name: np.concatenate([features[name], kinds[name]], axis=1) for name in kinds}
+        men = {"one repeated": rows["one repeated"]}
+        within = score(joined, rows["dreamed"], floor=rows["floor"], straw_men=men, seed=seed)
+    else:
+        within = unmeasured(UNTOLD, seed=seed)
     return {
         "recall": _judged(lambda one: manifold(one, real, k=k).recall, features, straw, seed),
         "coverage": _judged(lambda one: manifold(one, real, k=k).coverage, features, straw, seed),
         "Vendi score": _judged(lambda one: vendi(one, seed=seed), features, straw, seed),
+        "spread within kinds": within,
     }
+
+
+def by_kind(
+    features: Features, kinds: Mapping[str, Flags], names: Sequence[str], seed: int
+) -> dict[str, dict[str, Score]]:
+    """Realism and spread of each kind of galaxy that all samples hold enough of. Straw man: dreams of all kinds.
+
+    Args:
+        features: of `reference`, `floor` and `dreamed`.
+        kinds: of the same (`kinds.kinds_of`).
+        names: of the kinds.
+        seed: of subsets and intervals.
+    """
+    found = {}
+    sides = ("reference", "floor", "dreamed")
+    enough = np.all([kinds[name].sum(axis=0) >= LEAST for name in sides], axis=0)
+    for index in np.flatnonzero(enough):
+        real, floor, own = (features[name][kinds[name][:, index]] for name in sides)
+        any_kind = features["dreamed"][np.random.default_rng(seed).permutation(len(features["dreamed"]))[: len(own)]]
+        metrics: dict[str, Callable[[Floats], Estimate]] = {
+            "Fréchet distance": partial(frechet, real=real, seed=seed),
+            "kernel distance": partial(kid, real=real, seed=seed, repeats=KIND_REPEATS),
+            "spread": partial(spread, real=real, seed=seed),
+        }
+        found[names[int(index)]] = {
+            name: score(metric, own, floor=floor, straw_men={"any kind": any_kind}, seed=seed)
+            for name, metric in metrics.items()
+        }
+    return found
 
 
 def consistency(readings: Mapping[str, Reading], seed: int) -> dict[str, Score]:
@@ -79,14 +131,8 @@ def consistency(readings: Mapping[str, Reading], seed: int) -> dict[str, Score]:
     return {"accuracy": judged(right_shares), "fraction error": judged(fraction_errors)}
 
 
-def to_train(images: Pixels, train: Pixels) -> Floats:
-    """Distance of each image to the nearest training galaxy in any of 8 orientations, 8-bit steps [N]."""
-    planes = [torch.from_numpy(np.ascontiguousarray(one.transpose(0, 3, 1, 2))) for one in (images, train)]
-    return nearest(*planes).distance
-
-
 def memory_of(near: Mapping[str, Floats], features: Features, seed: int) -> dict[str, Score]:
-    """Are they copies? `near` holds `to_train` of `reference`, `floor`, `dreamed` and `training copies`."""
+    """Are they copies? `near` holds distances to training of `reference`, `floor`, `dreamed` and `training copies`."""
     threshold = float(np.quantile(near["reference"], NEAR))
     train, real = features["train"], features["reference"]
     straw = ("training copies",)
@@ -163,10 +209,10 @@ def usefulness(
     held_out: LabelledImages,
     test: LabelledImages,
     tree: DecisionTree,
-    folder: Path,
+    folders: Mapping[str, Path],
     settings: ReaderSettings,
     *,
-    source: str,
+    sources: Mapping[str, str],
     seed: int,
 ) -> dict[str, Score]:
     """Can one learn from them? Mean over questions of the accuracy on real galaxies of who learned from them alone.
@@ -176,13 +222,13 @@ def usefulness(
         held_out: real galaxies to watch the trainings with.
         test: real galaxies that are asked about.
         tree: of all.
-        folder: for the trainings.
+        folders: for the trainings, by teacher.
         settings: of the trainings.
-        source: identity of the teachers.
+        sources: identity of the teachers.
         seed: of trainings and intervals.
     """
     right = {
-        name: taught_by(f"{source} {name}", one, held_out, test, tree, folder / name, settings, seed=seed)
+        name: taught_by(sources[name], one, held_out, test, tree, folders[name], settings, seed=seed)
         for name, one in teachers.items()
     }
     asked, known = test.asked()

@@ -1,13 +1,14 @@
 """Judge a generator: every axis with its floor, its straw men and an interval, in one report.
 
-In: a model, real datasets, an encoder. Out: REPORT/report.json and REPORT/report.html. The same command again takes up
-what is done (dreams, readers); a finished report is not made twice.
+In: a model, or images of any generator (given.py); real datasets; an encoder. Out: REPORT/report.json. The same command
+again takes up what is done; a finished report is not made twice. What is measured of real galaxies is kept in a cache
+beside the report, for the reports to come (cache.py).
 
     realism       Fréchet and kernel distance, precision, density, two-sample test      features
     appearance    power spectrum, pixel values                                          pixels
     morphology    concentration, asymmetry, Gini, M20, Sérsic index, colour, ...        photutils and statmorph
     consistency   what readers of real galaxies see against what was asked              readers
-    diversity     recall, coverage, Vendi score                                         features
+    diversity     recall, coverage, Vendi score, spread within kinds                    features
     memory        nearest training galaxy in 8 orientations, authenticity, duplicates   pixels, features
     usefulness    train on dreams only, test on real galaxies                           readers
 
@@ -16,7 +17,9 @@ galaxy repeated, copies of training galaxies, shuffled prompts.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,41 +29,32 @@ import torch
 from pydantic import Field
 
 from galaxysd.diffusion.condition import Condition
-from galaxysd.diffusion.data import DataSettings, GalaxyPool
+from galaxysd.diffusion.data import DataSettings
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.embedding.encoder import Encoder
+from galaxysd.errors import InputError
 from galaxysd.evaluation import axes, plots, straw_men
+from galaxysd.evaluation.cache import Cache, images_hash
 from galaxysd.evaluation.consistency import Calibration, Reading, calibration
-from galaxysd.evaluation.intervals import Score
-from galaxysd.evaluation.photometry import measure_light, pixel_histograms
-from galaxysd.evaluation.physical import measure_morphology
-from galaxysd.evaluation.reader import ReaderSettings, train_readers
-from galaxysd.evaluation.samples import Sample, dreams, halves, real_sample
+from galaxysd.evaluation.given import Given, GivenImages
+from galaxysd.evaluation.goals import Verdict, verdicts
+from galaxysd.evaluation.ground import MEASURED, Ground
+from galaxysd.evaluation.intervals import Score, unmeasured
+from galaxysd.evaluation.kinds import kinds_of
+from galaxysd.evaluation.photometry import pixel_histograms
+from galaxysd.evaluation.reader import ReaderSettings
+from galaxysd.evaluation.samples import Sample, dreams, real_sample
 from galaxysd.evaluation.spectrum import mean_spectrum, power_spectra, spectrum_distance
 from galaxysd.evaluation.usefulness import LabelledImages
-from galaxysd.images.dataset import Dataset
+from galaxysd.images.atomic import replacing
 from galaxysd.runs import Run, versions, write_atomically
 from galaxysd.settings import Settings
 
 Pixels = npt.NDArray[np.uint8]
 
-FIGURES = "figures"
-MEASURED = {  # column: name in the report
-    "concentration": "concentration",
-    "asymmetry": "asymmetry",
-    "smoothness": "smoothness",
-    "gini": "Gini",
-    "m20": "M20",
-    "ellipticity": "ellipticity",
-    "half_light_radius": "half-light radius, px",
-    "sersic_index": "Sérsic index",
-    "total_light": "total light",
-    "g_r": "g - r of the picture",
-    "r_i": "r - i of the picture",
-    "sky_noise": "sky noise, 8-bit steps",
-}
-
+FIGURES, DREAMED, REJECTED = "figures", "dreamed.npy", "rejected.parquet"
+CACHE = "evaluation-cache"  # beside the report
 CORNER = ("gini", "m20", "concentration", "ellipticity")
 
 
@@ -69,11 +63,11 @@ class EvaluationSettings(Settings):
 
     n: int = Field(default=1000, ge=2, description="galaxies of each sample, at most half of the held-out real ones")
     seed: int = Field(default=0, ge=0)
-    measured: int = Field(default=300, ge=1, description="galaxies of each sample whose morphology is measured")
+    measured: int = Field(default=200, ge=1, description="galaxies of each sample whose morphology is measured")
     neighbours: int = Field(default=5, ge=1, description="k of precision, recall, density and coverage")
     readers: ReaderSettings = Field(default=ReaderSettings(), description="that read the dreams back")
     school: ReaderSettings = Field(
-        default=ReaderSettings(readers=1, images=48_000), description="that learn from dreams or from as many real ones"
+        default=ReaderSettings(readers=1, images=10_000), description="that learn from dreams or from as many real ones"
     )
     data: DataSettings = Field(default=DataSettings(), description="which answers are believed")
 
@@ -82,8 +76,8 @@ class EvaluationIdentity(Settings):
     """What makes two reports the same."""
 
     settings: EvaluationSettings
-    model: str = Field(description="hash of the generator")
-    sampling: SamplingSettings
+    model: str = Field(description="hash of the generator, or of its images")
+    sampling: SamplingSettings | None = Field(description="null: images were given")
     encoder: str = Field(description="hash of the encoder")
     datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
 
@@ -91,15 +85,20 @@ class EvaluationIdentity(Settings):
 class Report(Settings):
     """`report.json`."""
 
-    model: str
+    model: str = Field(description="the generator, or where its images are")
     model_hash: str
     encoder: str
     encoder_hash: str
-    sampling: SamplingSettings
+    sampling: SamplingSettings | None = Field(description="null: images were given")
     datasets: tuple[str, ...]
     seed: int
+    halves: tuple[str, str] = Field(description="hashes of the real galaxies compared with, and of those of the floor")
+    images: int = Field(description="generated images that were judged")
+    rejected: int = Field(description="given images that could not be used, listed in rejected.parquet")
     axes: dict[str, dict[str, Score]] = Field(description="axis -> metric -> score")
+    kinds: dict[str, dict[str, Score]] = Field(description="kind of galaxy (answer) -> metric -> score")
     calibration: dict[str, Calibration] = Field(description="reliability of the readers, real and dreamed")
+    verdicts: tuple[Verdict, ...] = Field(description="per axis, whether the goals are met")
     versions: dict[str, str]
 
 
@@ -107,124 +106,199 @@ def evaluate(
     datasets: Sequence[str | Path],
     out: str | Path,
     *,
-    model: str | Path,
     encoder: Encoder,
     settings: EvaluationSettings,
+    model: str | Path | None = None,
+    images: str | Path | None = None,
+    cache: str | Path | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     sampler: str | None = None,
 ) -> Report:
-    """Make the report.
+    """Make the report of a model or of images.
 
     Args:
         datasets: real galaxies; `test` is compared with, `train` is what the model may have learned from.
         out: folder of the report.
-        model: a shipped model or a model folder.
         encoder: whose features are compared.
         settings: what is measured.
+        model: a shipped model or a model folder, which dreams a galaxy like each of the floor's.
+        images: folder, tar or table of images of any generator (given.py), instead of a model.
+        cache: folder for what is measured of real galaxies; None: `evaluation-cache` beside the report.
         steps, guidance, sampler: other than the model's own.
 
     Raises:
-        InputError: the data are too few or do not fit the model.
+        InputError: both or none of model and images, or the data are too few or do not fit the model.
     """
-    opened = [Dataset.open(folder) for folder in datasets]
-    pipeline = GalaxyPipeline.from_pretrained(model)
-    sampling = pipeline.sampling(steps=steps, guidance=guidance, sampler=sampler)
+    if (model is None) == (images is None):
+        raise InputError("evaluate: give either a model or images")
+    ground = Ground(datasets, settings.data, encoder, Cache(cache or Path(out).parent / CACHE))
+    given = None if images is None else GivenImages(images)
+    pipeline = None if model is None else GalaxyPipeline.from_pretrained(model)
+    sampling = None if pipeline is None else pipeline.sampling(steps=steps, guidance=guidance, sampler=sampler)
+    if given is not None and (steps, guidance, sampler) != (None, None, None):
+        raise InputError("evaluate: steps, guidance and sampler belong to a model, not to images")
     identity = EvaluationIdentity(
         settings=settings,
-        model=pipeline.model_hash,
+        model=pipeline.model_hash if pipeline else given.hash if given else "",
         sampling=sampling,
         encoder=encoder.hash,
-        datasets=tuple(f"{data.survey}:{data.info.inputs}" for data in opened),
+        datasets=ground.inputs,
     )
     run = Run.open(out, identity)
     if run.summary is not None:
         return Report.parse(run.summary, str(run.folder / "done.json"))
-    pools = {
-        split: GalaxyPool(opened, split, settings.data, run.folder / "pixels") for split in ("train", "val", "test")
+
+    with _stage(run, "dreams"):
+        found: Given | None = None
+        if given is not None:
+            n = min(settings.n, len(ground.pools["test"]) // 2)
+            found = given.read(n, ground.tree, ground.surveys, size=ground.size, seed=settings.seed)
+            reference, floor = ground.halves(len(found.sample), settings.seed)
+            dreamed = found.sample
+            _keep(run.folder, found)
+        else:
+            assert pipeline is not None and sampling is not None  # one of both is there
+            reference, floor = ground.halves(settings.n, settings.seed)
+            dreamed = dreams(
+                pipeline,
+                floor,
+                ground.tree,
+                ground.surveys,
+                settings=sampling,
+                seed=settings.seed,
+                keep=run.folder / DREAMED,
+            )
+    samples = {
+        "reference": reference.images,
+        "floor": floor.images,
+        "dreamed": dreamed.images,
+        **_straw(ground, floor, settings.seed),
     }
-    tree, surveys = pools["test"].tree, pools["test"].surveys
-    rng = np.random.default_rng(settings.seed)
-    reference, floor = halves(pools["test"], settings.n, settings.seed)
-    train = real_sample(pools["train"], np.arange(len(pools["train"])))
-    dreamed = dreams(
-        pipeline, floor, tree, surveys, settings=sampling, seed=settings.seed, keep=run.folder / "dreamed.npy"
-    )
-    straw = {
-        "noise": straw_men.noise(floor.images, rng),
-        "blurred": straw_men.blurred(floor.images),
-        "one repeated": straw_men.repeated(floor.images, rng),
-        "training copies": straw_men.noisy_copies(train.images, len(floor), rng),
+    told = found is None or found.told
+    with _stage(run, "features"):
+        features = {name: ground.features(one) for name, one in samples.items()}
+        features["train"] = ground.train_features
+    kinds = {
+        name: kinds_of(one.fractions, one.known, ground.tree)
+        for name, one in {"reference": reference, "floor": floor, "one repeated": floor, "dreamed": dreamed}.items()
+        if told or name != "dreamed"
     }
-    readers = train_readers(opened, run.folder / "readers", settings.readers, seed=settings.seed)
-    features = {
-        name: encoder.features(images).astype(np.float64)
-        for name, images in {
-            "reference": reference.images,
-            "floor": floor.images,
-            "dreamed": dreamed.images,
-            "train": train.images,
-            **straw,
-        }.items()
-    }
-    readings = {
-        name: Reading(sample.fractions, sample.known, readers.read(sample.images), tree)
-        for name, sample in {"dreamed": dreamed, "floor": floor}.items()
-    }
-    samples = {"reference": reference.images, "floor": floor.images, "dreamed": dreamed.images, **straw}
-    tables = {
-        name: measure(samples[name][: settings.measured]) for name in ("reference", "floor", "dreamed", "blurred")
-    }
-    near = {
-        name: axes.to_train(samples[name], train.images)
-        for name in ("reference", "floor", "dreamed", "training copies")
-    }
-    teachers = {
-        "dreamed": dreamed,
-        "floor": real_sample(pools["train"], np.sort(rng.choice(len(pools["train"]), len(floor), replace=False))),
-    }
+    with _stage(run, "morphology"):
+        tables = {
+            name: ground.measure(samples[name][: settings.measured // (2 if name == "blurred" else 1)])
+            for name in ("reference", "floor", "dreamed", "blurred")
+        }
+    with _stage(run, "nearest"):
+        near = {name: ground.to_train(samples[name]) for name in ("reference", "floor", "dreamed", "training copies")}
+    readings: dict[str, Reading] = {}
+    consistency = {name: unmeasured(axes.UNTOLD, seed=settings.seed) for name in ("accuracy", "fraction error")}
+    usefulness = {"accuracy when taught by": unmeasured(axes.UNTOLD, seed=settings.seed)}
+    if told:
+        with _stage(run, "readers"):
+            ground.readers(settings.readers, settings.seed)
+        with _stage(run, "reading"):
+            readings = {
+                name: Reading(
+                    one.fractions,
+                    one.known,
+                    ground.read(one.images, settings.readers, settings.seed),
+                    ground.tree,
+                )
+                for name, one in {"dreamed": dreamed, "floor": floor}.items()
+            }
+            consistency = axes.consistency(readings, settings.seed)
+        with _stage(run, "school"):
+            usefulness = _school(run, ground, dreamed, reference, settings, identity)
+    with _stage(run, "scores"):
+        scores = {
+            "realism": axes.realism(features, settings.neighbours, settings.seed),
+            "appearance": axes.appearance(samples, settings.seed),
+            "morphology": axes.measured(tables, MEASURED, settings.seed),
+            "consistency": consistency,
+            "diversity": axes.diversity(features, kinds, settings.neighbours, settings.seed),
+            "memory": axes.memory_of(near, features, settings.seed),
+            "usefulness": usefulness,
+        }
+        by_kind = axes.by_kind(features, kinds, ground.tree.columns, settings.seed) if told else {}
     report = Report(
-        model=str(model),
-        model_hash=pipeline.model_hash,
+        model=str(model or images),
+        model_hash=identity.model,
         encoder=encoder.name,
         encoder_hash=encoder.hash,
         sampling=sampling,
         datasets=identity.datasets,
         seed=settings.seed,
-        axes={
-            "realism": axes.realism(features, settings.neighbours, settings.seed),
-            "appearance": axes.appearance(samples, settings.seed),
-            "morphology": axes.measured(tables, MEASURED, settings.seed),
-            "consistency": axes.consistency(readings, settings.seed),
-            "diversity": axes.diversity(features, settings.neighbours, settings.seed),
-            "memory": axes.memory_of(near, features, settings.seed),
-            "usefulness": axes.usefulness(
-                {name: labelled(one) for name, one in teachers.items()},
-                labelled(real_sample(pools["val"], np.arange(len(pools["val"])))),
-                labelled(reference),
-                tree,
-                run.folder / "school",
-                settings.school,
-                source=identity.content_hash(),
-                seed=settings.seed,
-            ),
-        },
+        halves=(images_hash(reference.images), images_hash(floor.images)),
+        images=len(dreamed),
+        rejected=0 if found is None else found.rejected.height,
+        axes=scores,
+        kinds=by_kind,
         calibration={name: calibration(reading) for name, reading in readings.items()},
+        verdicts=verdicts(scores),
         versions=versions(),
     )
-    shown = {"real": "reference", "dreamed": "dreamed", "real, blurred": "blurred"}
-    draw(run.folder / FIGURES, {name: samples[key] for name, key in shown.items()}, tables, report.calibration)
+    with _stage(run, "figures"):
+        shown = {"real": "reference", "dreamed": "dreamed", "real, blurred": "blurred"}
+        draw(run.folder / FIGURES, {name: samples[key] for name, key in shown.items()}, tables, report.calibration)
     write_atomically(run.folder / "report.json", report.model_dump_json(indent=2) + "\n")
     run.finish(json.loads(report.model_dump_json()))
     return report
 
 
-def measure(images: Pixels) -> pl.DataFrame:
-    """Morphology and light of images, a row each, columns of `MEASURED`; `measured` where both could be had."""
-    shape, light = measure_morphology(images), measure_light(images)
-    both = shape["measured"] & light["measured"]
-    columns = [shape[name] if name in shape.columns else light[name] for name in MEASURED]
-    return pl.DataFrame([*columns, both])
+@contextmanager
+def _stage(run: Run, name: str) -> Iterator[None]:
+    """Log how long a part of the work took."""
+    began = time.monotonic()
+    yield
+    run.log(stage=name, seconds=round(time.monotonic() - began, 2))
+
+
+def _keep(folder: Path, found: Given) -> None:
+    """Write the images that are judged, for the page, and the list of those that cannot be used."""
+    with replacing(folder / DREAMED) as partial:
+        np.save(partial, found.sample.images, allow_pickle=False)
+    if found.rejected.height:
+        with replacing(folder / REJECTED) as partial:
+            found.rejected.write_parquet(partial)
+
+
+def _straw(ground: Ground, floor: Sample, seed: int) -> dict[str, Pixels]:
+    """Samples that must do badly, as large as the floor."""
+    rng = np.random.default_rng(seed)
+    train = ground.pools["train"]
+    copied = real_sample(train, rng.permutation(len(train))[: len(floor)]).images
+    return {
+        "noise": straw_men.noise(floor.images, rng),
+        "blurred": straw_men.blurred(floor.images),
+        "one repeated": straw_men.repeated(floor.images, rng),
+        "training copies": straw_men.noisy_copies(copied, len(copied), rng),
+    }
+
+
+def _school(
+    run: Run,
+    ground: Ground,
+    dreamed: Sample,
+    reference: Sample,
+    settings: EvaluationSettings,
+    identity: EvaluationIdentity,
+) -> dict[str, Score]:
+    """What can be learned from dreams, and from as many real galaxies, whose training is kept for other reports."""
+    train, val = ground.pools["train"], ground.pools["val"]
+    chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(train))[: len(dreamed)])
+    teachers = {"dreamed": dreamed, "floor": real_sample(train, chosen)}
+    known = (settings.school.content_hash(), settings.seed, len(dreamed), *ground.identity)
+    return axes.usefulness(
+        {name: labelled(one) for name, one in teachers.items()},
+        labelled(real_sample(val, np.arange(len(val)))),
+        labelled(reference),
+        ground.tree,
+        {"dreamed": run.folder / "school", "floor": ground.cache.place("school", *known)},
+        settings.school,
+        sources={"dreamed": identity.content_hash(), "floor": " ".join(map(str, known))},
+        seed=settings.seed,
+    )
 
 
 def draw(
@@ -238,8 +312,8 @@ def draw(
     Args:
         folder: where to.
         images: samples, the real one first.
-        tables: of `measure`.
-        calibrations: of the readers.
+        tables: of `Ground.measure`.
+        calibrations: of the readers; none if nobody knows what was asked for.
     """
     folder.mkdir(exist_ok=True)
     spectra = {name: power_spectra(one) for name, one in images.items()}
@@ -248,13 +322,12 @@ def draw(
     pairs = {"real": tables["reference"], "dreamed": tables["dreamed"]}
     drawn = {
         "distributions": plots.distributions(pairs, MEASURED),
-        "corner": plots.corner(
-            pairs, {name: MEASURED[name] for name in ("gini", "m20", "concentration", "ellipticity")}
-        ),
+        "corner": plots.corner(pairs, {name: MEASURED[name] for name in CORNER}),
         "spectra": plots.spectra({name: mean_spectrum(one) for name, one in spectra.items()}, ratios),
         "histograms": plots.histograms({name: pixel_histograms(one) for name, one in images.items()}),
-        "reliability": plots.reliability(calibrations),
     }
+    if calibrations:
+        drawn["reliability"] = plots.reliability(calibrations)
     for name, content in drawn.items():
         (folder / f"{name}.png").write_bytes(content)
 

@@ -99,6 +99,11 @@ def score(
     )
 
 
+def unmeasured(why: str, *, seed: int) -> Score:
+    """The score of what cannot be measured at all."""
+    return Score(value=None, low=None, high=None, n=0, seed=seed, floor=None, straw_men={}, note=why)
+
+
 def as_sample(values: npt.ArrayLike, name: str, *, least: int = 1, why: str = "") -> Floats:
     """Values of galaxies as float64 [N, ...], a row each.
 

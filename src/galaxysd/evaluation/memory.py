@@ -8,7 +8,7 @@ An image without grain is nearer to everything, so the median distance may lie b
 single copy; the alarm looks at the lower end, where copies are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from scipy.stats import binom
 from torch import Tensor
+from torch.nn import functional
 
 from galaxysd.diffusion.data import dihedral
 from galaxysd.errors import InputError
@@ -25,7 +26,9 @@ from galaxysd.evaluation.manifold import BLOCK, distance_blocks, distances_to_ot
 NEAR = 0.01  # of held-out galaxies lie nearer than this quantile of theirs, by definition
 CHANCE = 0.01  # alarm: so many near ones would come up by chance less often than this
 TWIN = 1e-4  # of all pairs of real galaxies are nearer than a pair of duplicates may be
-TURNED = 128  # training images compared at once, in 8 orientations each
+TURNED = 1024  # training images compared at once, in each of 8 orientations
+COARSE = 2  # px, side of the squares whose means are compared first
+PAIRS = 2048  # compared at once at full resolution
 
 Ints = npt.NDArray[np.int64]
 
@@ -45,41 +48,70 @@ class Neighbours:
     orientation: Ints
 
 
-def nearest(queries: Tensor, train: Tensor) -> Neighbours:
-    """Nearest of `train` [N, 3, S, S] in any orientation for each of `queries` [M, 3, S, S], both uint8.
+def nearest(queries: Tensor, train: Tensor | Iterable[Tensor]) -> Neighbours:
+    """Nearest training image in any orientation for each query.
 
-    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, so a block of comparisons is one matrix product; the distance of the winner is
-    computed again by subtraction, which the cancellation of large terms cannot spoil.
+    The search is exact and rarely looks at full resolution: means over squares of pixels can only bring two images
+    nearer (Jensen), so a pair whose means are further apart than the best pair so far needs no closer look. Distances
+    that are returned are computed by subtraction, which the cancellation of large terms cannot spoil.
+
+    Args:
+        queries: uint8 [M, 3, S, S].
+        train: uint8 [N, 3, S, S], or blocks of them in order, so that they need not all be in memory.
     """
-    rows = _flat(queries)
-    squares = rows.square().sum(dim=1)
-    best = torch.full((len(queries),), torch.inf)
-    index = torch.zeros(len(queries), dtype=torch.long)
-    orientation = torch.zeros(len(queries), dtype=torch.long)
-    for start in range(0, len(train), TURNED):
-        block = train[start : start + TURNED]
-        for turn in range(8):
-            turned = _flat(dihedral(block, torch.full((len(block),), turn)))
-            apart = torch.addmm(turned.square().sum(dim=1)[None, :], rows, turned.T, alpha=-2) + squares[:, None]
-            nearer, place = apart.min(dim=1)
-            better = nearer < best
-            best = torch.where(better, nearer, best)
-            index = torch.where(better, place + start, index)
-            orientation = torch.where(better, turn, orientation)
-    distance = [
-        float((one - other).double().square().mean().sqrt()) * 255
-        for one, other in zip(rows, _matches(train, index, orientation), strict=True)
-    ]
-    return Neighbours(np.array(distance), index.numpy(), orientation.numpy())
+    rows, coarse = _flat(queries), _coarse(queries).flatten(1)
+    squares = coarse.square().sum(dim=1)
+    best = np.full(len(queries), np.inf)  # mean square difference, in [0, 1]
+    index, orientation = np.zeros((2, len(queries)), np.int64)
+    start = 0
+
+    def look(block: Tensor, turn: int, query: Ints, place: Ints) -> None:
+        """Compare pairs at full resolution; of each query the nearest is kept, the first of equals."""
+        apart = _mean_squares(rows, query, block, place, turn)
+        order = np.lexsort((place, apart, query))
+        chosen = order[np.unique(query[order], return_index=True)[1]]
+        kept = chosen[apart[chosen] < best[query[chosen]]]
+        best[query[kept]], index[query[kept]], orientation[query[kept]] = apart[kept], start + place[kept], turn
+
+    for blocks in (train,) if isinstance(train, Tensor) else train:
+        for block in torch.split(blocks, TURNED):
+            means = _coarse(block)
+            for turn in range(8):
+                turned = _turned(means, turn).flatten(1)
+                totals = turned.square().sum(dim=1)[None, :] + squares[:, None]
+                # 1e-5 covers the rounding of a difference of large terms, so that a bound is never above the truth
+                bound = (torch.addmm(totals, coarse, turned.T, alpha=-2) - 1e-5 * totals) / coarse.shape[1]
+                least, place = bound.min(dim=1)
+                hopeful = (least < torch.from_numpy(best)).nonzero()[:, 0]  # their best first, which spares many others
+                look(block, turn, hopeful.numpy(), place[hopeful].numpy())
+                bound[hopeful, place[hopeful]] = torch.inf
+                near = (bound < torch.from_numpy(best)[:, None]).nonzero().numpy()
+                for part in range(0, len(near), PAIRS):
+                    look(block, turn, near[part : part + PAIRS, 0], near[part : part + PAIRS, 1])
+            start += len(block)
+    return Neighbours(np.sqrt(best) * 255, index, orientation)
 
 
 def _flat(images: Tensor) -> Tensor:
-    return images.reshape(len(images), -1).float() / 255
+    return images.flatten(1).float() / 255
 
 
-def _matches(train: Tensor, index: Tensor, orientation: Tensor) -> Iterator[Tensor]:
-    for place, turn in zip(index, orientation, strict=True):
-        yield _flat(dihedral(train[place : place + 1], turn[None]))[0]
+def _coarse(images: Tensor) -> Tensor:
+    """Means over squares of `COARSE` px where the side allows it, [N, 3, s, s]."""
+    planes = images.float() / 255
+    return functional.avg_pool2d(planes, COARSE) if images.shape[-1] % COARSE == 0 else planes
+
+
+def _turned(images: Tensor, turn: int) -> Tensor:
+    return dihedral(images, torch.full((len(images),), turn))
+
+
+def _mean_squares(rows: Tensor, query: Ints, block: Tensor, place: Ints, turn: int) -> Floats:
+    """Mean square difference of some queries and turned images of a block, pair by pair."""
+    found, where = np.unique(place, return_inverse=True)
+    images = _flat(_turned(block[found], turn))
+    apart: Floats = (rows[query] - images[where]).square().mean(dim=1).double().numpy()
+    return apart
 
 
 def alarm(distances: Floats, real: Floats) -> tuple[float, bool]:

@@ -7,11 +7,14 @@ import io
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from galaxysd.evaluation import plots
-from galaxysd.evaluation.evaluate import FIGURES, Report
+from galaxysd.evaluation.evaluate import DREAMED, FIGURES, Report
 from galaxysd.evaluation.intervals import Score
+from galaxysd.evaluation.sweep import Sweep, front
+from galaxysd.evaluation.twins import Twins
 from galaxysd.generation.page import Figure, Part, Section, Table, build_page
 from galaxysd.images.sheet import contact_sheet
 
@@ -47,12 +50,34 @@ QUESTIONS = {
 }
 
 
-def _number(value: float | None) -> str:
+KINDS = (
+    "Galaxies whose request (or votes) gives one answer clearly. Spread is that of features within the kind over that "
+    "of real galaxies: 1 is right, 0 the same galaxy again and again."
+)
+FRONT = (
+    "Consistency (accuracy of the readers), diversity (coverage) and realism (precision) of {n} galaxies at each "
+    "guidance and number of steps; the settings of the model are marked."
+)
+
+
+def number(value: float | None) -> str:
+    """Three digits, or a dash."""
     return "-" if value is None else f"{value:.3g}"
 
 
+def low_is_good(axis: str, name: str) -> bool:
+    """Whether a metric is better the lower it is."""
+    return axis in DISTANCES or name in BETTER_LOW
+
+
+def sheet_of(images: npt.NDArray[np.uint8], footer: str) -> Image.Image:
+    """Some of the images as a sheet."""
+    rows = [("dreamed", images[start : start + 8]) for start in range(0, min(len(images), SHOWN), 8)]
+    return contact_sheet(rows, footer=footer)
+
+
 def _value(score: Score) -> str:
-    return f"{_number(score.value)} [{_number(score.low)}, {_number(score.high)}]" if score.value is not None else "-"
+    return f"{number(score.value)} [{number(score.low)}, {number(score.high)}]" if score.value is not None else "-"
 
 
 def verdict(axis: str, name: str, score: Score) -> str:
@@ -61,24 +86,42 @@ def verdict(axis: str, name: str, score: Score) -> str:
         return f"{name}: not measured, {score.note}"
     if score.floor is None:
         return f"{name}: {_value(score)}"
-    low_is_good = axis in DISTANCES or name in BETTER_LOW
-    apart = score.value - score.floor.value if low_is_good else score.floor.value - score.value
+    low = low_is_good(axis, name)
+    apart = score.value - score.floor.value if low else score.floor.value - score.value
     inside = score.floor.low <= score.value <= score.floor.high
     says = "like real galaxies" if apart <= 0 or inside else "short of real galaxies"
     straw = [value for value in score.straw_men.values() if value is not None]
-    beaten = [value > score.value if low_is_good else value < score.value for value in straw]
+    beaten = [value > score.value if low else value < score.value for value in straw]
     if beaten and not all(beaten):
         says += ", and no better than a straw man"
-    return f"{name}: {_number(score.value)} where real galaxies have {_number(score.floor.value)}: {says}"
+    return f"{name}: {number(score.value)} where real galaxies have {number(score.floor.value)}: {says}"
 
 
-def summary(report: Report) -> str:
-    """All verdicts, an axis a paragraph."""
+def summary(report: Report, twins: Twins | None = None) -> str:
+    """All verdicts, an axis a paragraph, the goals first."""
     lines = [f"{report.model} ({report.model_hash}) in features of {report.encoder}"]
+    lines += [one.text for one in report.verdicts]
+    if report.rejected:
+        lines.append(f"left out: {report.rejected} images that cannot be used, listed in rejected.parquet")
     for axis, scores in report.axes.items():
         lines.append(f"{axis}: {QUESTIONS[axis]}")
         lines += [f"  {verdict(axis, name, score)}" for name, score in scores.items()]
+        if axis == "memory" and twins is not None:
+            lines.append(f"  {twins_verdict(twins)}")
     return "\n".join(lines)
+
+
+def twins_verdict(twins: Twins) -> str:
+    """One line on the two-model test."""
+    chance = twins.agreement.straw_men["other noise"]
+    same = twins.agreement.low is not None and chance is not None and twins.agreement.low > chance
+    says = (
+        "they agree on what noise becomes, as models do that generalise" if same else "they agree no more than chance"
+    )
+    return (
+        f"two models ({', '.join(twins.models)}): agreement {_value(twins.agreement)} where other noise gives "
+        f"{number(chance)}: {says}"
+    )
 
 
 def _table(scores: dict[str, Score]) -> Table:
@@ -90,44 +133,95 @@ def _table(scores: dict[str, Score]) -> Table:
             [
                 name,
                 _value(score),
-                "-" if floor is None else f"{_number(floor.value)} [{_number(floor.low)}, {_number(floor.high)}]",
-                *(_number(score.straw_men.get(man)) for man in straw),
+                "-" if floor is None else f"{number(floor.value)} [{number(floor.low)}, {number(floor.high)}]",
+                *(number(score.straw_men.get(man)) for man in straw),
                 f"{score.n:,}",
             ]
         )
     return Table(("", "dreamed", "real (floor)", *straw, "n"), rows, "in brackets: 95 %")
 
 
-def write_page(report: Report, folder: str | Path) -> Path:
+def write_page(report: Report, folder: str | Path, *, swept: Sweep | None = None, twins: Twins | None = None) -> Path:
     """Write REPORT/report.html.
 
     Args:
         report: what was measured.
         folder: of the report; its `dreamed.npy` is shown.
+        swept: the front over sampling settings, if it was drawn.
+        twins: the two-model test, if it was made.
 
     Returns:
         The page.
     """
     folder = Path(folder)
-    dreamed = np.load(folder / "dreamed.npy", allow_pickle=False)[:SHOWN]
-    rows = [("dreamed", dreamed[start : start + 8]) for start in range(0, len(dreamed), 8)]
-    sheet = contact_sheet(rows, footer=f"{report.model} {report.model_hash}, seed {report.seed}")
-    sections = [Section("The dreams", [Figure(sheet, "dreamed galaxies", "morphologies of held-out real galaxies")])]
+    sheet = sheet_of(
+        np.load(folder / DREAMED, allow_pickle=False), f"{report.model} {report.model_hash}, seed {report.seed}"
+    )
+    caption = "of the morphologies of held-out real galaxies" if report.sampling else "drawn at random from those given"
+    opening: list[Part] = [Figure(sheet, "dreamed galaxies", caption)]
+    if report.rejected:
+        opening.append(f"{report.rejected} images cannot be used; they are listed in rejected.parquet.")
+    goals = [
+        [one.axis, {True: "met", False: "not met", None: "not measured"}[one.met], one.text] for one in report.verdicts
+    ]
+    opening.append(Table(("axis", "goals", "in words"), goals, "goals"))
+    sections = [Section("The dreams", opening)]
     for axis, scores in report.axes.items():
-        figures = [
-            Figure(Image.open(folder / FIGURES / f"{name}.png"), text, text)
-            for name, text in PICTURES.get(axis, {}).items()
-        ]
-        chart = Image.open(io.BytesIO(plots.strip_chart({name: one for name, one in scores.items() if one.value})))
-        lines = [verdict(axis, name, score) for name, score in scores.items()]
-        parts: list[Part] = [*lines, Figure(chart, f"scores of {axis}"), _table(scores), *figures]
+        parts: list[Part] = [verdict(axis, name, score) for name, score in scores.items()]
+        known = {name: one for name, one in scores.items() if one.value is not None}
+        if known:
+            chart = Image.open(io.BytesIO(plots.strip_chart(known)))
+            parts += [Figure(chart, f"scores of {axis}"), _table(scores)]
+        if axis == "memory" and twins is not None:
+            parts += [twins_verdict(twins), _table({"agreement of two models": twins.agreement})]
+        for name, text in PICTURES.get(axis, {}).items():
+            if (folder / FIGURES / f"{name}.png").is_file():
+                parts.append(Figure(Image.open(folder / FIGURES / f"{name}.png"), text, text))
         sections.append(Section(QUESTIONS[axis], parts))
+    if report.kinds:
+        sections.append(Section("And kind by kind?", [KINDS, _kinds_table(report)]))
+    if swept is not None:
+        picture = Image.open(io.BytesIO(front(swept)))
+        sections.append(
+            Section("Guidance and steps", [Figure(picture, "front", FRONT.format(n=swept.n)), _sweep_table(swept)])
+        )
     sampling = report.sampling
+    how = (
+        "images as given"
+        if sampling is None
+        else (f"{sampling.sampler}, {sampling.steps} steps, guidance {sampling.guidance.scale:g}")
+    )
     return build_page(
         folder / "report.html",
         title=f"Report on {report.model}",
         lead="Every score stands beside what real galaxies reach (the floor) and what must fail (straw men).",
         sections=sections,
-        footer=f"model {report.model_hash}; encoder {report.encoder} {report.encoder_hash}; {sampling.sampler}, "
-        f"{sampling.steps} steps, guidance {sampling.guidance.scale:g}; seed {report.seed}",
+        footer=f"model {report.model_hash}; encoder {report.encoder} {report.encoder_hash}; {how}; seed {report.seed}",
     )
+
+
+def _kinds_table(report: Report) -> Table:
+    rows = []
+    for kind, scores in report.kinds.items():
+        cells = [kind, f"{scores['spread'].n:,}"]
+        for score in scores.values():
+            cells += [_value(score), number(score.floor.value if score.floor else None)]
+            cells.append(number(score.straw_men["any kind"]))
+        rows.append(cells)
+    names = ("Fréchet distance", "kernel distance", "spread")
+    columns = [part for name in names for part in (name, "real", "dreams of all kinds")]
+    return Table(("kind", "dreamed", *columns), rows, "in brackets: 95 %; a dash: too few galaxies")
+
+
+def _sweep_table(swept: Sweep) -> Table:
+    rows = [
+        [
+            one.label,
+            *(f"{number(x.value)} [{number(x.low)}, {number(x.high)}]" for x in (one.consistency, one.diversity)),
+            *(f"{number(x.value)} [{number(x.low)}, {number(x.high)}]" for x in (one.realism, one.kernel)),
+            number(None if one.seconds is None else one.seconds / swept.n),
+        ]
+        for one in swept.points
+    ]
+    columns = ("guidance / steps", "consistency", "diversity", "realism", "kernel distance", "s per galaxy")
+    return Table(columns, rows, "in brackets: 95 %")

@@ -13,12 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish
 from galaxysd.errors import InputError
+from galaxysd.images.atomic import replacing
+from galaxysd.images.framing import resize
 from galaxysd.prompts.morphology import Morphology
 
 Pixels = npt.NDArray[np.uint8]
@@ -97,7 +100,7 @@ def dreams(
     seed: int,
     keep: Path,
 ) -> Sample:
-    """One dream for each galaxy of `like`, of its morphology; galaxy i has seed `seed` + i.
+    """One dream for each galaxy of `like`, of its morphology and size; galaxy i has seed `seed` + i.
 
     Args:
         pipeline: the generator.
@@ -112,17 +115,27 @@ def dreams(
         InputError: the generator does not know an answer or survey.
     """
     wishes = [Wish(one, seed + index) for index, one in enumerate(morphologies(like, tree, surveys))]
-    shape = (len(wishes), pipeline.size, pipeline.size, 3)
-    if keep.is_file():
-        images = np.load(keep, allow_pickle=False)
-    else:
-        images = np.concatenate(list(_shown(pipeline.dream(wishes, settings), len(wishes))))
-        partial = keep.with_suffix(".partial.npy")
-        np.save(partial, images, allow_pickle=False)
-        partial.replace(keep)
+    size = like.images.shape[1]
+    shape = (len(wishes), size, size, 3)
+    if not keep.is_file():
+        made = np.concatenate(list(_shown(pipeline.dream(wishes, settings), len(wishes))))
+        with replacing(keep) as partial:
+            np.save(partial, at_size(made, size), allow_pickle=False)
+    images = np.load(keep, allow_pickle=False)
     if images.shape != shape or images.dtype != np.uint8:
         raise InputError(f"{keep}: holds {list(images.shape)}, expected {list(shape)}; delete it")
     return Sample(images, like.fractions, like.known, like.survey)
+
+
+def at_size(images: Pixels, size: int) -> Pixels:
+    """Images uint8 [N, S, S, 3] at another size by the one resize rule (images/framing.py), or as they are."""
+    return images if images.shape[1] == size else np.stack([resize(image, size) for image in images])
+
+
+def blocks(pool: GalaxyPool, size: int = 1024) -> Iterator[Tensor]:
+    """All images of a pool, uint8 [B, 3, S, S] at a time."""
+    for start in range(0, len(pool), size):
+        yield pool.images(np.arange(start, min(start + size, len(pool))))
 
 
 def _shown(batches: Iterator[tuple[tuple[Wish, ...], Pixels]], count: int) -> Iterator[Pixels]:

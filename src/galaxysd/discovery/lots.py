@@ -1,0 +1,94 @@
+"""What the classifiers of a search learn from: lots of dreamed and of real galaxies, a kind each.
+
+In: dreams, galaxies of the survey. Out: `Lot`s, split into what is learned from and what is held out, and the
+`Examples` of classification/ made of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from galaxysd.classification.examples import Examples
+from galaxysd.diffusion.pipeline import GalaxyPipeline
+from galaxysd.discovery.rank import Gallery
+from galaxysd.discovery.score import planes
+from galaxysd.discovery.shortcut import equalise
+from galaxysd.discovery.target import Kind, dream_kind
+
+Pixels = npt.NDArray[np.uint8]
+
+SEEDS = {"target": 0, "without": 1, "elsewhere": 2, "mix": 3}  # millions between the dreams of two kinds
+
+
+@dataclass(frozen=True)
+class Lot:
+    """Examples of one kind.
+
+    Attributes:
+        kind: what they are.
+        label: class, 0 or 1.
+        ids: [N].
+        images: uint8 [N, S, S, 3].
+        dreamed: made by the generator.
+    """
+
+    kind: str
+    label: int
+    ids: tuple[str, ...]
+    images: Pixels
+    dreamed: bool
+
+
+def dreamed_lot(pipeline: GalaxyPipeline, kind: Kind, n: int, *, seed: int, folder: Path) -> Lot:
+    """`n` dreams of a kind, kept in `folder` for the next time; each kind and seed has galaxies of its own."""
+    first = 10_000_000 * seed + 1_000_000 * SEEDS[kind.name]
+    images = dream_kind(
+        pipeline, kind, n, seed=first, keep=folder / f"{kind.name}-{kind.content_hash()}-{first}-{n}.npy"
+    )
+    ids = tuple(f"dreamed:{first + index}" for index in range(n))
+    return Lot(kind.name, int(kind.name == "target"), ids, images, dreamed=True)
+
+
+def split(lots: Sequence[Lot], held_out: float, seed: int) -> tuple[list[Lot], list[Lot]]:
+    """Examples to learn from and to hold out: the same share of every kind, at least one where there are two."""
+    learned, held = [], []
+    for place, lot in enumerate(lots):
+        order = np.random.default_rng([seed, place]).permutation(len(lot.ids))
+        n = min(len(order) - 1, max(1, round(held_out * len(order)))) if len(order) > 1 else 0
+        held.append(take(lot, order[:n]))
+        learned.append(take(lot, order[n:]))
+    return learned, held
+
+
+def examples(lots: Sequence[Lot]) -> Examples:
+    """Examples as classifiers learn from them, all equalised."""
+    filled = [lot for lot in lots if lot.ids]
+    count = sum(len(lot.ids) for lot in filled)
+    return Examples(
+        pixels=planes(equalise(np.concatenate([lot.images for lot in filled]))),
+        labels=np.concatenate([np.full(len(lot.ids), lot.label, np.int64) for lot in filled]),
+        ids=tuple(name for lot in filled for name in lot.ids),
+        ra=np.full(count, np.nan),
+        dec=np.full(count, np.nan),
+        dreamed=np.concatenate([np.full(len(lot.ids), lot.dreamed) for lot in filled]),
+    )
+
+
+def share(lot: Lot, member: int, members: int) -> Lot:
+    """What a member of the ensemble learns from: its own part of the unlabelled galaxies, all of the others."""
+    return take(lot, np.arange(member, len(lot.ids), members)) if lot.kind == "unlabelled" else lot
+
+
+def take(lot: Lot, places: npt.NDArray[np.int64]) -> Lot:
+    """Some galaxies of a lot, by number."""
+    return Lot(lot.kind, lot.label, tuple(lot.ids[place] for place in places), lot.images[places], lot.dreamed)
+
+
+def gallery(lots: Sequence[Lot]) -> Gallery:
+    """The galaxies of some lots, to be found nearest."""
+    if not lots:
+        return Gallery((), np.empty((0, 8, 8, 3), np.uint8))
+    return Gallery(tuple(name for lot in lots for name in lot.ids), np.concatenate([lot.images for lot in lots]))

@@ -1,0 +1,83 @@
+"""Scoring on Ray Data: the same chunks, the same judge, on as many processes and machines as Ray has.
+
+In: chunks (descriptions, not pixels). Out: their parts, written by the workers themselves to a folder all of them see;
+only counts travel back, so memory does not grow with the survey. A worker that dies is replaced and its chunk done
+again: a part is whole or not there.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from galaxysd.discovery.score import Judge, score_chunk
+from galaxysd.discovery.survey import Chunk
+from galaxysd.errors import InputError
+from galaxysd.images.framing import Framing
+
+
+class Worker:
+    """Scores chunks in a process of its own; the judge is loaded once (the calling shape of `map_batches`)."""
+
+    def __init__(self, framing: dict[str, Any], load: Callable[[], Judge], out: str) -> None:
+        import torch
+
+        torch.set_num_threads(1)  # one process per core
+        self.framing, self.judge, self.out = Framing(**framing), load(), Path(out)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Batch of one chunk (as JSON) -> the number of its images."""
+        count = [
+            score_chunk(Chunk.model_validate_json(text), self.framing, self.judge, self.out) for text in batch["chunk"]
+        ]
+        return {"images": count}
+
+
+def score_on_ray(
+    chunks: list[Chunk], framing: Framing, load: Callable[[], Judge], out: Path, workers: int | None
+) -> Iterator[int]:
+    """Score chunks; yields the number of images of each as it is done.
+
+    Args:
+        chunks: what is left to do.
+        framing: of the images.
+        load: makes the judge in each worker.
+        out: folder of the parts, shared by all machines.
+        workers: processes, by default one per core of the cluster.
+
+    Raises:
+        InputError: Ray is not installed or cannot be started, or a file of the survey cannot be read.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise InputError("engine 'ray': Ray is not installed; install galaxysd[ray] or use engine 'process'") from None
+    started = not ray.is_initialized()
+    if started:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    shown, context.enable_progress_bars = context.enable_progress_bars, False
+    try:
+        size = workers or int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+        listed = ray.data.from_items(
+            [{"chunk": chunk.model_dump_json()} for chunk in chunks], override_num_blocks=len(chunks)
+        )
+        counted = listed.map_batches(
+            Worker,
+            batch_size=1,
+            concurrency=min(size, len(chunks)),
+            num_cpus=1,
+            fn_constructor_kwargs={"framing": framing.model_dump(), "load": load, "out": str(out.resolve())},
+        )
+        for row in counted.iter_rows():
+            yield int(row["images"])
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, InputError):
+            raise cause from None
+        raise
+    finally:
+        context.enable_progress_bars = shown
+        if started:
+            ray.shutdown()
