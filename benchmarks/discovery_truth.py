@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from effort_statistics import EFFORTS, curves, gain, measure_scores
 from measure import Row, all_pixels, console, empty_folder, machine, open_datasets, planes, print_results, run_script
 from pydantic import Field
 from rich.table import Table
@@ -36,15 +37,12 @@ from galaxysd.classification.classifier import ClassifierSettings, train_classif
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
 from galaxysd.discovery.discover import CLASSES, DiscoverSettings
-from galaxysd.discovery.effort import average_precision, completeness_at, completeness_at_purity, found_at, to_inspect
 from galaxysd.discovery.lots import Lot, dreamed_lot, examples
 from galaxysd.discovery.reasons import nearest
 from galaxysd.discovery.shortcut import equalise
 from galaxysd.discovery.target import make_lesson
 from galaxysd.embedding.encoder import Encoder
 from galaxysd.embedding.encoders import load_encoder
-from galaxysd.evaluation import plots
-from galaxysd.evaluation.intervals import Estimate, bootstrap
 from galaxysd.images.dataset import Dataset
 from galaxysd.runs import Run
 from galaxysd.settings import Settings
@@ -62,8 +60,6 @@ CLASSIFIERS: dict[str, dict[str, Any]] = {
     "oversampled": {"balanced": True, "augmentation": "strong"},
 }
 WITHOUT_SHOTS = ("dreams", "dreams probe")  # methods that need no known galaxy
-EFFORTS = (0.02, 0.05, 0.1)  # shares of the survey that are inspected
-PURITY = 0.1
 RIVALS = ("real", "weights", "focal", "oversampled", "neighbour", "probe")
 TRAINED, TUNED, DREAMED = 180.0, 40.0, 7.0  # images a second on one core: classifier, generator, dreams
 
@@ -309,79 +305,6 @@ class Bench:
 def methods_at(shots: int) -> tuple[str, ...]:
     """Methods that can work with so many known galaxies."""
     return WITHOUT_SHOTS if shots == 0 else (*CLASSIFIERS, "neighbour", "probe", *WITHOUT_SHOTS, "tuned")
-
-
-def statistics(n: int) -> dict[str, Callable[[Floats], float]]:
-    """Statistics of rows (score, truth), by name; `n` galaxies are searched."""
-
-    def of(function: Callable[..., float], *arguments: float) -> Callable[[Floats], float]:
-        return lambda rows: float(function(rows[:, 0], rows[:, 1] > 0.5, *arguments))
-
-    return {
-        "average precision": of(average_precision),
-        f"completeness at purity {PURITY:g}": of(completeness_at_purity, PURITY),
-        **{f"completeness, {share:.0%} inspected": of(completeness_at, round(share * n)) for share in EFFORTS},
-        "to inspect for 50 %": of(to_inspect, 0.5),
-        "to inspect for 80 %": of(to_inspect, 0.8),
-    }
-
-
-def measure_scores(scores: Mapping[str, Floats], truth: Flags, *, resamples: int) -> dict[str, dict[str, Estimate]]:
-    """Every statistic of every method with its interval.
-
-    Args:
-        scores: [N] by method.
-        truth: [N].
-        resamples: of the bootstrap over galaxies.
-    """
-    stats = statistics(len(truth))
-    return {
-        method: {
-            name: bootstrap(one, np.stack([values, truth], axis=1), seed=0, resamples=resamples)
-            for name, one in stats.items()
-        }
-        for method, values in scores.items()
-    }
-
-
-def gain(ours: Floats, theirs: Floats, truth: Flags, share: float, *, resamples: int) -> Estimate:
-    """Times as many true galaxies found among the first `share` of the list, with the interval of the pair."""
-    n = round(share * len(truth))
-
-    def ratio(rows: Floats) -> float:
-        flags = rows[:, 2] > 0.5
-        return completeness_at(rows[:, 0], flags, n) / max(
-            completeness_at(rows[:, 1], flags, n), 1 / max(flags.sum(), 1)
-        )
-
-    return bootstrap(ratio, np.stack([ours, theirs, truth], axis=1), seed=0, resamples=resamples)
-
-
-def curves(scores: Mapping[str, Floats], truth: Flags, title: str) -> bytes:
-    """Completeness against the share inspected, a line per method."""
-    import io
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5.6), dpi=plots.DPI, facecolor=plots.GROUND)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(facecolor=plots.GROUND)
-    inspected = np.arange(len(truth) + 1) / len(truth)
-    axes.plot(inspected[1:], inspected[1:], ":", color=plots.FAINT, label="chance")
-    for place, (name, values) in enumerate(scores.items()):
-        colour, line = plots.COLOURS[place % len(plots.COLOURS)], ("-", "--")[place // len(plots.COLOURS)]
-        axes.plot(inspected[1:], found_at(values, truth)[1:] / truth.sum(), line, color=colour, label=name)
-    axes.set(xscale="log", xlim=(1 / 500, 1), ylim=(0, 1))
-    axes.set_title(title, color=plots.INK)
-    axes.set_xlabel("share of the survey inspected", color=plots.INK)
-    axes.set_ylabel("completeness", color=plots.INK)
-    axes.tick_params(which="both", colors=plots.FAINT)
-    axes.spines[:].set_color(plots.LINE)
-    axes.legend(frameon=False, labelcolor=plots.INK)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=plots.GROUND, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def plan(settings: TruthSettings) -> list[Row]:

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from tiny_model import save_tiny_model
 
+from galaxysd.discovery.effort import completeness_at
 from galaxysd.embedding.baselines import PixelEncoder
 from galaxysd.runs import Run
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package
 
 import discovery_truth as truth_of
+import effort_statistics
 from discovery_truth import Bench, Sky, Target, TruthSettings
 
-SIDE = 16
+SIDE = 32  # the default network halves four times
 TARGET = Target(survey="sdss", folder="toy", where="TRUE", searched="TRUE", prompt="sdss, ring galaxy")
 SETTINGS = TruthSettings(
     seeds=2, shots=(0, 3), unlabelled=60, images=192, dreams=16, near_misses=16, orientations=1, resamples=20
@@ -28,7 +30,7 @@ def sky() -> Sky:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 60, (120, SIDE, SIDE, 3)).astype(np.uint8)
     truth = np.arange(120) % 10 == 0
-    images[truth, 4:12, 4:12] += 150
+    images[truth, 8:24, 8:24] += 150
     part = truth_of.deal(truth, np.ones(120, bool), 2, seed=0)
     return Sky(images, truth, part, [f"g{row}" for row in range(120)], ["train"] * 120)
 
@@ -36,7 +38,7 @@ def sky() -> Sky:
 @pytest.fixture(scope="module")
 def bench(sky: Sky, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = tmp_path_factory.mktemp("truth")
-    model = str(save_tiny_model(folder / "model"))
+    model = str(save_tiny_model(folder / "model", size=SIDE))
     return Bench(Run.open(folder / "run", SETTINGS), TARGET, [], sky, model, PixelEncoder(), SETTINGS)
 
 
@@ -61,7 +63,7 @@ def test_methods_find_what_is_easy_and_are_not_run_twice(
     for method in ("probe", "neighbour", "oversampled"):
         found = bench.scores(method, 3)
         assert np.isfinite(found).all() and found.max() <= 1
-        assert truth_of.completeness_at(found, sky.truth, 12) > 0.6, method
+        assert completeness_at(found, sky.truth, 12) > 0.6, method
     dreamed = bench.scores("dreams", 0)
     assert dreamed.shape == (120,)
     monkeypatch.setattr(bench, "_judge", lambda method, task: pytest.fail("done before"))
@@ -73,15 +75,15 @@ def test_the_gain_of_a_better_list_lies_above_one() -> None:
     rng = np.random.default_rng(0)
     truth = rng.random(2000) < 0.03
     good, poor = truth + rng.normal(0, 0.4, 2000), truth + rng.normal(0, 3, 2000)
-    better = truth_of.gain(good, poor, truth, 0.05, resamples=100)
+    better = effort_statistics.gain(good, poor, truth, 0.05, resamples=100)
     assert better.low > 1.5 and better.value > 2
-    assert truth_of.gain(poor, good, truth, 0.05, resamples=100).high < 1
-    same = truth_of.gain(good, good, truth, 0.05, resamples=100)
+    assert effort_statistics.gain(poor, good, truth, 0.05, resamples=100).high < 1
+    same = effort_statistics.gain(good, good, truth, 0.05, resamples=100)
     assert (same.low, same.value, same.high) == (1, 1, 1)
-    measured = truth_of.measure_scores({"good": good, "poor": poor}, truth, resamples=50)
+    measured = effort_statistics.measure_scores({"good": good, "poor": poor}, truth, resamples=50)
     assert measured["good"]["average precision"].low > measured["poor"]["average precision"].high
     assert measured["good"]["to inspect for 80 %"].high < measured["poor"]["to inspect for 80 %"].low
-    assert truth_of.curves({"good": good, "poor": poor}, truth, "toy").startswith(b"\x89PNG")
+    assert effort_statistics.curves({"good": good, "poor": poor}, truth, "toy").startswith(b"\x89PNG")
 
 
 def test_the_plan_counts_every_step() -> None:

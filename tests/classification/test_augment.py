@@ -104,8 +104,14 @@ def test_the_delivered_classifiers_are_those_the_held_out_galaxies_like(made: tu
     assert write_report(out).delivered == min(losses, key=lambda arm: np.mean(losses[arm]))
 
 
-def test_what_is_missing_is_made_again_alike_by_another_process(
-    made: tuple[Path, Plan], toy: Path, model: Path, settings: AugmentSettings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])  # a process has to load torch first
+def test_what_is_missing_is_made_again_alike(
+    made: tuple[Path, Plan],
+    toy: Path,
+    model: Path,
+    settings: AugmentSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
 ) -> None:
     out, _ = made
     before = rows(out)
@@ -114,7 +120,7 @@ def test_what_is_missing_is_made_again_alike_by_another_process(
     (out / "metrics.jsonl").write_text("\n".join(line for line in lines if line not in lost) + "\n")
     (out / "done.json").unlink()
     monkeypatch.setattr(module, "dream_pool", lambda *_: pytest.fail("dreamed again"))
-    go(toy, out, model, settings, workers=2)
+    go(toy, out, model, settings, workers=workers)
     assert rows(out) == before and len(lost) == 1
     monkeypatch.setattr(module, "_run_all", lambda *_: pytest.fail("a finished experiment was made again"))
     go(toy, out, model, settings)

@@ -22,8 +22,8 @@ from galaxysd.training.fit import FitSettings
 SETTINGS = DiscoverSettings(
     dreams=50,
     near_misses=50,
-    unlabelled=60,
-    members=2,
+    unlabelled=72,
+    members=3,
     orientations=1,
     candidates=12,
     mapped=3,

@@ -64,7 +64,9 @@ class DiscoverSettings(Settings):
     held_out: float = Field(
         default=0.2, ge=0.2, le=0.5, description="share of all examples kept for calibration and probe"
     )
-    members: int = Field(default=3, ge=2, description="classifiers in the ensemble; each has a seed of its own")
+    members: int = Field(
+        default=3, ge=3, description="classifiers in the ensemble; two are left to judge what the third learned from"
+    )
     orientations: int = Field(default=8, ge=1, le=8, description="turns and flips that a score is the mean over")
     classifier: ClassifierSettings = Field(
         default=ClassifierSettings(balanced=True, augmentation="strong", dreamed_share=0.85, images=16_000),

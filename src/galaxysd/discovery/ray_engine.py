@@ -56,6 +56,7 @@ def score_on_ray(
     started = not ray.is_initialized()
     if started:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     shown, context.enable_progress_bars = context.enable_progress_bars, False
     try:
@@ -66,7 +67,7 @@ def score_on_ray(
         counted = listed.map_batches(
             Worker,
             batch_size=1,
-            concurrency=min(size, len(chunks)),
+            compute=ray.data.ActorPoolStrategy(size=min(size, len(chunks))),
             num_cpus=1,
             fn_constructor_kwargs={"framing": framing.model_dump(), "load": load, "out": str(out.resolve())},
         )
