@@ -89,11 +89,12 @@ def evaluate(
         sampler=sampler,
     )
     swept, twins = None, None
+    cache = out.parent / "evaluation-cache"  # where the report keeps what it measured of real galaxies
     if sweep:
         if own is None:
             raise InputError("evaluate: --sweep tries settings of a model, not of images")
         swept = try_settings(
-            data, out / "sweep", model=own, encoder=judging, settings=settings, grid=SweepSettings(), cache=None
+            data, out / "sweep", model=own, encoder=judging, settings=settings, grid=SweepSettings(), cache=cache
         )
     if two_models is not None:
         twins = compare_twins(data, out / "twins", models=two_models, settings=TwinSettings(seed=seed))
