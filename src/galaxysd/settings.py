@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -62,25 +62,6 @@ class Settings(BaseModel):
             raise InputError(f"{path}: expected a YAML mapping of settings, found {type(values).__name__}")
         return cls.parse(values, str(path))
 
-    @classmethod
-    def read_recipe(cls, folder: Path, name_or_path: str | Path, overrides: Sequence[str] = ()) -> Self:
-        """Built-in settings of `folder` by name, or those of a YAML file, with `key.path=value` overrides.
-
-        Args:
-            folder: where the built-in ones are, `<name>.yaml`.
-            name_or_path: a built-in name or a file.
-            overrides: values are YAML.
-
-        Raises:
-            InputError: no such settings, or an override that does not fit.
-        """
-        path = folder / f"{name_or_path}.yaml"
-        path = path if path.is_file() else Path(name_or_path)
-        if not path.is_file():
-            names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-            raise InputError(f"recipe {str(name_or_path)!r}: neither a built-in recipe ({names}) nor a YAML file")
-        return cls.read(path).overridden(overrides)
-
     def overridden(self, overrides: Sequence[str]) -> Self:
         """These settings with some replaced by `key.path=value`; values are YAML.
 
@@ -113,3 +94,27 @@ class Settings(BaseModel):
         """First 16 hex digits of the SHA-256 of the canonical JSON form."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class RecipeSettings(Settings):
+    """Settings of a training, of which some are built in."""
+
+    folder: ClassVar[Path]  # of the built-in ones, `<name>.yaml`
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """A built-in recipe by name or one of a YAML file, with `key.path=value` overrides.
+
+        Args:
+            name_or_path: a built-in name or a file.
+            overrides: values are YAML.
+
+        Raises:
+            InputError: no such recipe, or an override that does not fit.
+        """
+        path = cls.folder / f"{name_or_path}.yaml"
+        path = path if path.is_file() else Path(name_or_path)
+        if not path.is_file():
+            names = ", ".join(sorted(file.stem for file in cls.folder.glob("*.yaml")))
+            raise InputError(f"recipe {str(name_or_path)!r}: neither a built-in recipe ({names}) nor a YAML file")
+        return cls.read(path).overridden(overrides)

@@ -152,3 +152,18 @@ def test_only_columns_of_numbers_become_numbers() -> None:
     text = pl.DataFrame({"whole": ["1", None], "real": ["1.5", "2"], "word": ["1", "one"]})
     numbers = numbers_where_possible(text, ["whole", "real", "word"])
     assert numbers.dtypes == [pl.Int64, pl.Float64, pl.String]
+
+
+def test_a_votable_that_points_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(bytes(16))
+    path = tmp_path / "list.vot"
+    table = '<FIELD name="ra" datatype="double"/><DATA><BINARY><STREAM href="{}"/></BINARY></DATA>'
+    path.write_text(
+        f'<VOTABLE version="1.4"><RESOURCE><TABLE>{table.format(secret.as_uri())}</TABLE></RESOURCE></VOTABLE>'
+    )
+    with pytest.raises(InputError, match="refers to data elsewhere"):
+        SourceTable(path)
+    path.write_text('<!DOCTYPE VOTABLE [<!ENTITY a "aaaa">]><VOTABLE version="1.4"><RESOURCE/></VOTABLE>')
+    with pytest.raises(InputError, match="declares XML entities"):
+        SourceTable(path)

@@ -4,11 +4,13 @@ Only the columns asked for are read, with the types asked for. Ids are text from
 survive a float. NaN, which FITS has to use for "no value", becomes null.
 """
 
+import gzip
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 import polars as pl
@@ -73,6 +75,7 @@ class SourceTable:
             IndexError,
             KeyError,
             UserWarning,
+            expat.ExpatError,
             pl.exceptions.PolarsError,
         ) as error:
             raise InputError(f"{self.path}: cannot be read as {self._format.upper()} ({first_line(error)})") from None
@@ -133,7 +136,26 @@ def _open_fits(path: Path) -> Opened:
 def _open_votable(path: Path) -> Opened:
     from astropy.io import votable
 
+    _refuse_references(path)
     return _from_astropy(votable.parse_single_table(path).to_table())
+
+
+def _refuse_references(path: Path) -> None:
+    """Refuse a VOTable that makes its reader fetch other files or addresses, or expand entities of its own."""
+    parser = expat.ParserCreate(namespace_separator=" ")
+
+    def started(name: str, attributes: dict[str, str]) -> None:
+        if name.rpartition(" ")[2] == "STREAM" and "href" in attributes:
+            raise InputError(
+                f"{path}: refers to data elsewhere ({attributes['href'][:80]}); expected a table in one file"
+            )
+
+    def declared(*_: object) -> None:
+        raise InputError(f"{path}: declares XML entities, which a table does not need; it is not read")
+
+    parser.StartElementHandler, parser.EntityDeclHandler = started, declared
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        parser.ParseFile(file)
 
 
 def _from_astropy(table: Any) -> Opened:

@@ -16,14 +16,13 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from galaxysd.catalog.catalog import Catalog
+from galaxysd.catalog.sky import chord, directions, nearest_within
 from galaxysd.errors import InputError
 
 SHARES = {"train": 0.80, "val": 0.05, "test": 0.15}
 GROUP_ARCSEC = 30.0  # closer galaxies show up in each other's image frame
 SAME_ARCSEC = 2.0  # closer entries of two catalogues are one galaxy
 CELL_DEG = 0.1  # much wider than position errors, much narrower than a survey
-
-_ARCSEC = np.pi / 180 / 3600
 
 
 def assign_splits(
@@ -122,14 +121,7 @@ def _hash(seed: int, name: str) -> str:
 
 
 def _directions(frame: pl.DataFrame) -> npt.NDArray[np.float64]:
-    """Unit vectors `[N, 3]` of the positions."""
-    ra, dec = np.radians(frame["ra"].to_numpy()), np.radians(frame["dec"].to_numpy())
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
-
-
-def _chord(arcsec: float) -> float:
-    """Length of the straight line between two directions that far apart."""
-    return 2.0 * float(np.sin(arcsec * _ARCSEC / 2))
+    return directions(frame["ra"], frame["dec"])
 
 
 def _pairs(frame: pl.DataFrame, arcsec: float) -> npt.NDArray[np.intp]:
@@ -144,7 +136,7 @@ def _pairs(frame: pl.DataFrame, arcsec: float) -> npt.NDArray[np.intp]:
     positions = frame.select("ra", "dec").to_numpy()[order]
     same = (positions[1:] == positions[:-1]).all(axis=1)  # as the entry before
     first = order[np.concatenate([[True], ~same])]
-    between = first[cKDTree(_directions(frame)[first]).query_pairs(_chord(arcsec), output_type="ndarray")]
+    between = first[cKDTree(_directions(frame)[first]).query_pairs(chord(arcsec), output_type="ndarray")]
     return np.concatenate([between, np.stack([order[:-1][same], order[1:][same]], axis=1)])
 
 
@@ -176,8 +168,7 @@ def _nearest(frame: pl.DataFrame, known: pl.DataFrame) -> pl.Series:
     placed = frame.with_row_index().drop_nulls(["ra", "dec"])
     if placed.height == 0 or known.height == 0:
         return pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
-    distance, index = cKDTree(_directions(known)).query(_directions(placed), distance_upper_bound=_chord(GROUP_ARCSEC))
-    found = np.isfinite(distance)
+    index, found = nearest_within(_directions(placed), _directions(known), GROUP_ARCSEC)
     splits = np.full(frame.height, None, dtype=object)
     splits[placed["index"].to_numpy()[found]] = known["split"].to_numpy()[index[found]]
     return pl.Series(splits.tolist(), dtype=pl.String)

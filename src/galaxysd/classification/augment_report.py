@@ -220,7 +220,7 @@ def _plain(one: Estimate | None) -> str:
 def curves(report: AugmentReport, statistic: str) -> bytes:
     """A statistic against the shots, an arm a line with its band, as PNG; arms of few levels are points."""
     names = list(dict.fromkeys(name for level in report.levels for name in level.arms))
-    figure = plots._figure(560)
+    figure = plots.new_figure(560)
     axes = figure.add_axes((0.07, 0.1, 0.62, 0.86), facecolor=plots.GROUND)
     axes.spines[:].set_color(plots.LINE)
     axes.tick_params(which="both", colors=plots.FAINT, labelcolor=plots.FAINT, labelsize=9)
@@ -240,7 +240,7 @@ def curves(report: AugmentReport, statistic: str) -> bytes:
             axes.fill_between(places, low, high, color=colour, alpha=0.08, linewidth=0)
     axes.set_xticks(range(len(report.levels)), [str(level.shots) for level in report.levels])
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, labelcolor=plots.INK, fontsize=9)
-    return plots._png(figure, tight=False)
+    return plots.png(figure, tight=False)
 
 
 def _write_page(report: AugmentReport, identity: AugmentIdentity, bench: Bench, folder: Path) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
-from scipy.spatial import cKDTree
 
+from galaxysd.catalog.sky import directions, nearest_within
 from galaxysd.catalog.splits import SAME_ARCSEC
 from galaxysd.classification.examples import Examples
 from galaxysd.errors import InputError
@@ -101,19 +101,14 @@ def _by_id(one: Examples, other: Examples, any_survey: bool) -> Found:
 
 
 def _by_position(one: Examples, other: Examples) -> Found:
-    from astropy.coordinates import SkyCoord
-
     def placed(examples: Examples) -> tuple[Ints, npt.NDArray[np.float64]]:
         rows = np.flatnonzero(np.isfinite(examples.ra) & np.isfinite(examples.dec))
-        sky = SkyCoord(ra=examples.ra[rows], dec=examples.dec[rows], unit="deg")
-        return rows, np.moveaxis(np.asarray(sky.cartesian.xyz), 0, -1).reshape(-1, 3)
+        return rows, directions(examples.ra[rows], examples.dec[rows])
 
     (rows, ours), (others, theirs) = placed(one), placed(other)
     if not len(rows) or not len(others):
         return []
-    chord = 2 * np.sin(np.radians(SAME_ARCSEC / 3600) / 2)
-    distance, nearest = cKDTree(theirs).query(ours, distance_upper_bound=chord)
-    near = np.isfinite(distance)
+    nearest, near = nearest_within(ours, theirs, SAME_ARCSEC)
     return [
         (int(a), int(others[b]), f"within {SAME_ARCSEC:g} arcsec")
         for a, b in zip(rows[near], nearest[near], strict=True)

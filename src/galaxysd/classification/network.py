@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from galaxysd.diffusion.network import fast_precision
 from galaxysd.embedding.encoder import EncoderNetwork, GalaxyEncoder
 from galaxysd.embedding.encoders import TRANSFORMERS, load_encoder
-from galaxysd.embedding.pretrained import Preparation
+from galaxysd.embedding.pretrained import Preparation, from_folder_or_hub
 from galaxysd.errors import InputError
 from galaxysd.settings import Settings
 
@@ -155,7 +155,7 @@ def _pretrained(model: str, classes: int) -> tuple[nn.Module, Preparation]:
     except ImportError:
         raise InputError(f"transformers:{model}: the transformers library is not installed") from None
 
-    def read(*, offline: bool) -> tuple[nn.Module, Preparation]:
+    def read(offline: bool) -> tuple[nn.Module, Preparation]:
         config = AutoConfig.from_pretrained(model, local_files_only=offline, num_labels=classes)
         network: nn.Module = AutoModelForImageClassification.from_pretrained(
             model, config=config, local_files_only=offline, use_safetensors=True, ignore_mismatched_sizes=True
@@ -166,14 +166,4 @@ def _pretrained(model: str, classes: int) -> tuple[nn.Module, Preparation]:
             processor = {}
         return network, Preparation.of(config.to_dict(), processor, f"transformers:{model}")
 
-    folder = Path(model).is_dir()
-    try:
-        try:
-            return read(offline=True)
-        except OSError:
-            if folder:
-                raise
-            return read(offline=False)
-    except (OSError, ValueError) as error:
-        what = "cannot be read from this folder" if folder else "is not a folder and cannot be had from the hub"
-        raise InputError(f"transformers:{model}: {what} ({str(error).strip().splitlines()[0]})") from None
+    return from_folder_or_hub(model, read)

@@ -28,7 +28,7 @@ from torch import Tensor
 from galaxysd.classification.classifier import GalaxyClassifier
 from galaxysd.classification.folder import Floats, read_record
 from galaxysd.classification.votes import VoteClassifier
-from galaxysd.embedding.table import METADATA, _DatasetImages, _PlainImages, _shown
+from galaxysd.embedding.table import METADATA, DatasetImages, PlainImages, shown
 from galaxysd.errors import InputError
 from galaxysd.images.atomic import replacing
 from galaxysd.images.dataset import INFO, Dataset
@@ -174,13 +174,13 @@ def predict_table(
     predictor, out, folder = load_predictor(classifiers, device), Path(out), Path(images)
     if out.suffix != ".parquet":
         raise InputError(f"{out}: the table is a Parquet file; let its name end in .parquet")
-    source: _DatasetImages | _PlainImages
+    source: DatasetImages | PlainImages
     if (folder / INFO).is_file():
         if (side := Dataset.open(folder).info.size) != predictor.size:
             raise InputError(f"{folder}: images of {side} px, but the classifier was trained at {predictor.size} px")
-        source = _DatasetImages(folder, limit)
+        source = DatasetImages(folder, limit)
     else:
-        source = _PlainImages(folder, Framing(size=predictor.size), limit)
+        source = PlainImages(folder, Framing(size=predictor.size), limit)
     identity = {"predictor": predictor.hash, "images": source.hash, "orientations": orientations}
     if out.exists():
         return _earlier(out, identity)
@@ -192,7 +192,7 @@ def predict_table(
     counts = np.zeros(len(predictor.names), np.int64)
     began, rows = time.monotonic(), 0
     with replacing(out) as partial, pq.ParquetWriter(partial, schema) as writer:
-        for ids, splits, pixels in _shown(source.batches(), source.count):
+        for ids, splits, pixels in shown(source.batches(), source.count, "classifying"):
             mean, spread = predictor.predict(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), orientations)
             best = mean.argmax(axis=1)
             counts += np.bincount(best, minlength=len(counts))

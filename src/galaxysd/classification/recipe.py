@@ -8,7 +8,7 @@ RUN/report.json and RUN/report.html for classes, RUN/votes.json for votes.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -23,28 +23,19 @@ from galaxysd.classification.rules import ClassRules
 from galaxysd.classification.votes import Likelihood, VoteClassifier, VotePool, VoteTask, fraction_errors
 from galaxysd.images.dataset import Dataset
 from galaxysd.runs import Run, write_atomically
-from galaxysd.settings import Settings
+from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training.fit import Budget, fit
 
-RECIPES = Path(__file__).parent / "recipes"
 
-
-class ClassifierRecipe(ClassifierSettings):
+class ClassifierRecipe(ClassifierSettings, RecipeSettings):
     """All that decides what a training does, except how long it takes."""
+
+    folder: ClassVar[Path] = Path(__file__).parent / "recipes"
 
     name: str = "classifier"
     target: Literal["classes", "votes"] = Field(default="classes", description="hard classes by rules, or the votes")
     rules: str = Field(default="gz2", description="classes: built-in rules or a YAML file (rules.py)")
     likelihood: Likelihood = Field(default="dirichlet-multinomial", description="votes: of the counts of a question")
-
-    @classmethod
-    def load(cls, name_or_path: str | Path, overrides: Sequence[str] = ()) -> "ClassifierRecipe":
-        """A recipe by name or YAML file, with `key.path=value` overrides (values are YAML).
-
-        Raises:
-            InputError: no such recipe, or an override that does not fit.
-        """
-        return cls.read_recipe(RECIPES, name_or_path, overrides)
 
 
 class VoteTraining(Settings):

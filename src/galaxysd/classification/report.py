@@ -97,15 +97,15 @@ def confusion_matrix(scores: ClassificationScores) -> bytes:
     table = np.array(scores.confusion)
     share = table / table.sum(axis=1, keepdims=True).clip(min=1)
     count = len(scores.classes)
-    figure = plots._figure(90 + 62 * count, width=260 + 84 * count)
-    axes = plots._panel(figure, 1, 1, 1, xlabel="called", ylabel="is")
+    figure = plots.new_figure(90 + 62 * count, width=260 + 84 * count)
+    axes = plots.panel(figure, 1, 1, 1, xlabel="called", ylabel="is")
     axes.imshow(share, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(count), scores.classes, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(count), scores.classes)
     for row, column in np.ndindex(table.shape):
         colour = plots.GROUND if share[row, column] > 0.6 else plots.INK
         axes.text(column, row, f"{table[row, column]:,}", ha="center", va="center", color=colour, fontsize=9)
-    return plots._png(figure)
+    return plots.png(figure)
 
 
 def reliability_curves(labels: npt.NDArray[np.int64], probabilities: Floats, classes: Sequence[str]) -> bytes:
@@ -116,16 +116,16 @@ def reliability_curves(labels: npt.NDArray[np.int64], probabilities: Floats, cla
         if (labels == index).any()
     }
     rows = -(-len(found) // 4)
-    figure = plots._figure(255 * rows + 20)
+    figure = plots.new_figure(255 * rows + 20)
     for place, (name, one) in enumerate(found.items()):
-        axes = plots._panel(figure, rows, 4, place + 1, xlabel=f"probability of {name}")
+        axes = plots.panel(figure, rows, 4, place + 1, xlabel=f"probability of {name}")
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.plot([0, 1], [0, 1], color=plots.FAINT, linestyle="--", linewidth=1)
         axes.plot(one.predicted, one.observed, color=plots.REAL, linewidth=1.5)
         size = 10 + 120 * one.n / one.n.max()
         axes.scatter(one.predicted, one.observed, s=size, color=plots.REAL, alpha=0.6, linewidth=0)
         axes.text(0.05, 0.88, f"error {one.error:.3f}", color=plots.FAINT, fontsize=9)
-    return plots._png(figure)
+    return plots.png(figure)
 
 
 def _mistakes(test: Examples, probabilities: Floats, classes: Sequence[str]) -> list[Section]:

@@ -7,7 +7,7 @@ continued at will, and leaves RUN/model, a model folder with the averaged weight
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -21,11 +21,9 @@ from galaxysd.diffusion.task import FlowMatchingTask, TaskSettings
 from galaxysd.errors import InputError
 from galaxysd.images.dataset import Dataset
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.fit import Budget, FitSettings, fit
-
-RECIPES = Path(__file__).parent / "recipes"
 
 
 class NetworkShape(Settings):
@@ -38,8 +36,10 @@ class NetworkShape(Settings):
     embedding: int = Field(default=256, ge=8)
 
 
-class Recipe(Settings):
+class Recipe(RecipeSettings):
     """All that decides what a training does, except how long it takes."""
+
+    folder: ClassVar[Path] = Path(__file__).parent / "recipes"
 
     name: str = "mini"
     network: NetworkShape = NetworkShape()
@@ -48,15 +48,6 @@ class Recipe(Settings):
     fit: FitSettings = FitSettings()
     sampling: SamplingSettings = SamplingSettings()
     images: int = Field(default=1_000_000, ge=1, description="images budget unless the command says otherwise")
-
-    @classmethod
-    def load(cls, name_or_path: str | Path, overrides: Sequence[str] = ()) -> "Recipe":
-        """A recipe by name or YAML file, with `key.path=value` overrides (values are YAML).
-
-        Raises:
-            InputError: no such recipe, or an override that does not fit.
-        """
-        return cls.read_recipe(RECIPES, name_or_path, overrides)
 
 
 class TrainingIdentity(Settings):

@@ -4,12 +4,9 @@ In: positions (deg, ICRS) and lists as CSV, Parquet, FITS or VOTable, which may 
 candidate whether it is new, and the known galaxy it is otherwise.
 """
 
-import gzip
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
-from xml.parsers import expat
 
 import numpy as np
 import polars as pl
@@ -37,8 +34,6 @@ def read_known(path: str | Path) -> pl.DataFrame:
         InputError: the file cannot be read, is not in degrees, or holds a position that is none.
     """
     path = Path(path)
-    if path.name.lower().endswith((".vot", ".votable", ".xml", ".vot.gz", ".xml.gz")):
-        _refuse_references(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # how other people spell units and headers is not our reader's concern
         source = SourceTable(path)
@@ -120,28 +115,3 @@ def _units(path: Path) -> Iterator[tuple[str, str | None]]:
 
         for field in votable.parse_single_table(path).fields:
             yield field.ID, None if field.unit is None else str(field.unit)
-
-
-def _refuse_references(path: Path) -> None:
-    """Refuse a VOTable that makes its reader fetch other files or addresses, or expand entities of its own."""
-    parser = expat.ParserCreate(namespace_separator=" ")
-
-    def started(name: str, attributes: dict[str, str]) -> None:
-        if name.rpartition(" ")[2] == "STREAM" and "href" in attributes:
-            raise InputError(
-                f"{path}: refers to data elsewhere ({attributes['href'][:80]}); expected a table in one file"
-            )
-
-    def declared(*_: object) -> None:
-        raise InputError(f"{path}: declares XML entities, which a table does not need; it is not read")
-
-    parser.StartElementHandler, parser.EntityDeclHandler = started, declared
-    try:
-        with _opened(path) as file:
-            parser.ParseFile(file)
-    except (OSError, EOFError, expat.ExpatError) as error:
-        raise InputError(f"{path}: cannot be read as VOTABLE ({error})") from None
-
-
-def _opened(path: Path) -> BinaryIO:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]

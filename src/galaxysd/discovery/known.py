@@ -6,9 +6,9 @@ In: a table with a column `id`, or with `ra` and `dec` (deg); CSV, Parquet, FITS
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
+from galaxysd.catalog.sky import directions, nearest_within
 from galaxysd.catalog.source import SourceTable
 from galaxysd.discovery.survey import Survey
 from galaxysd.errors import InputError
@@ -46,20 +46,11 @@ def known_ids(table: str | Path, survey: Survey) -> list[str]:
 
 def _near(places: Sequence[tuple[float, float]], survey: Survey) -> list[str]:
     """Galaxies of the survey within `RADIUS` of a position."""
-    from scipy.spatial import cKDTree
-
     located = [(name, ra, dec) for name, (ra, dec) in survey.positions().items() if ra is not None and dec is not None]
     if not located:
         raise InputError(f"survey {survey.name}: has no positions; list its galaxies by id")
     if not places:
         return []
-    mine = _directions(np.array([(ra, dec) for _, ra, dec in located]))
-    chord = 2 * np.sin(np.radians(RADIUS / 3600) / 2)
-    distance, _ = cKDTree(_directions(np.array(places))).query(mine)
-    return [name for (name, _, _), apart in zip(located, distance, strict=True) if apart <= chord]
-
-
-def _directions(places: np.ndarray) -> np.ndarray:
-    """Unit vectors [N, 3] of positions [N, 2] in deg."""
-    ra, dec = np.radians(places).T
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    names, ra, dec = zip(*located, strict=True)
+    _, near = nearest_within(directions(ra, dec), directions(*zip(*places, strict=True)), RADIUS)
+    return [name for name, hit in zip(names, near, strict=True) if hit]

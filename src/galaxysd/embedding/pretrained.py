@@ -19,9 +19,10 @@ is looked up among the models already downloaded, then on the hub.
 """
 
 import json
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import Field
@@ -35,6 +36,8 @@ from galaxysd.settings import Settings
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 UNIMPORTANT = ("_name_or_path", "transformers_version", "architectures", "dtype")  # in a config: not what it computes
+
+T = TypeVar("T")
 
 
 class Preparation(Settings):
@@ -140,11 +143,11 @@ class ZoobotEncoder:
         self.name, self.device = f"zoobot:{model}", device
         try:
             package = import_module("zoobot.pytorch.training.finetune")
-        except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch is a RuntimeError
+        except (ImportError, RuntimeError) as error:  # its image library may not fit torch, which is a RuntimeError
             line = " ".join(str(error).split())
             raise InputError(
-                f"{self.name}: the zoobot package cannot be imported ({line}); pip install 'zoobot[pytorch]', with the "
-                "torchvision that belongs to your torch"
+                f"{self.name}: the zoobot package cannot be imported ({line}); pip install 'zoobot[pytorch]' beside "
+                "galaxysd in an environment of its own, since the image libraries it brings do not fit this one"
             ) from None
         try:
             whole = package.FinetuneableZoobotClassifier(name=f"hf_hub:{model}", num_classes=2, prog_bar=False)
@@ -176,7 +179,7 @@ def _load(model: str) -> tuple[Any, dict[str, Any], set[str]]:
             f"transformers:{model}: the transformers library is not installed; pip install transformers"
         ) from None
 
-    def read(*, offline: bool) -> tuple[Any, dict[str, Any], set[str]]:
+    def read(offline: bool) -> tuple[Any, dict[str, Any], set[str]]:
         network, info = AutoModel.from_pretrained(
             model, local_files_only=offline, use_safetensors=True, output_loading_info=True
         )
@@ -190,14 +193,23 @@ def _load(model: str) -> tuple[Any, dict[str, Any], set[str]]:
         processor = {} if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
         return network, processor, set(info["missing_keys"])
 
+    return from_folder_or_hub(model, read)
+
+
+def from_folder_or_hub(model: str, read: Callable[[bool], T]) -> T:
+    """What `read(offline)` finds: in a folder, among the models already downloaded, or on the hub.
+
+    Raises:
+        InputError: nowhere.
+    """
     folder = Path(model).is_dir()
     try:
         try:
-            return read(offline=True)
+            return read(True)
         except OSError:
             if folder:
                 raise
-            return read(offline=False)
+            return read(False)
     except (OSError, ValueError) as error:
         what = "cannot be read from this folder" if folder else "is not a folder and cannot be had from the hub"
         raise InputError(f"transformers:{model}: {what} ({str(error).strip().splitlines()[0]})") from None

@@ -9,7 +9,7 @@ seen here, and an encoder that is to judge dreams of a kind kept from the genera
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,16 +24,17 @@ from galaxysd.embedding.simclr import ContrastiveModel, SimCLRSettings, SimCLRTa
 from galaxysd.errors import InputError
 from galaxysd.images.dataset import Dataset
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.fit import Budget, FitSettings, fit
 
-RECIPES = Path(__file__).parent / "recipes"
 CALIBRATION = 2_048  # galaxies
 
 
-class EncoderRecipe(Settings):
+class EncoderRecipe(RecipeSettings):
     """All that decides what a training does, except how long it takes."""
+
+    folder: ClassVar[Path] = Path(__file__).parent / "recipes"
 
     name: str = "encoder"
     network: EncoderSettings = EncoderSettings()
@@ -41,15 +42,6 @@ class EncoderRecipe(Settings):
     data: DataSettings = DataSettings()
     fit: FitSettings = FitSettings()
     images: int = Field(default=1_000_000, ge=1, description="images budget unless the command says otherwise")
-
-    @classmethod
-    def load(cls, name_or_path: str | Path, overrides: Sequence[str] = ()) -> "EncoderRecipe":
-        """A recipe by name or YAML file, with `key.path=value` overrides (values are YAML).
-
-        Raises:
-            InputError: no such recipe, or an override that does not fit.
-        """
-        return cls.read_recipe(RECIPES, name_or_path, overrides)
 
 
 class EncoderTraining(Settings):

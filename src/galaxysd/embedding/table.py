@@ -14,10 +14,10 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -40,6 +40,7 @@ TABLE = "features.parquet"
 METADATA = b"galaxysd"
 
 Batches = Iterator[tuple[list[str], list[str | None], Pixels]]  # ids, splits, uint8 [B, S, S, 3]
+B = TypeVar("B", bound=tuple[Sized, *tuple[Any, ...]])
 
 
 class EmbedReport(Settings):
@@ -122,13 +123,13 @@ def embed(
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}: expected at least 1 image")
     source, out = Path(images_or_dataset), Path(out)
-    images: _DatasetImages | _PlainImages
+    images: DatasetImages | PlainImages
     if (source / INFO).is_file():
         if framing is not None:
             raise InputError(f"{source}: a dataset has its own framing; leave it out")
-        images = _DatasetImages(source, limit)
+        images = DatasetImages(source, limit)
     else:
-        images = _PlainImages(source, framing or Framing(), limit)
+        images = PlainImages(source, framing or Framing(), limit)
     path = out / TABLE
     if path.is_file():
         info = _info(path)
@@ -145,7 +146,7 @@ def embed(
     began = time.monotonic()
     with replacing(path) as partial:
         with pq.ParquetWriter(partial, schema) as writer:
-            for ids, splits, pixels in _shown(images.batches(), images.count):
+            for ids, splits, pixels in shown(images.batches(), images.count, "features"):
                 found = encoder.features(pixels)
                 if not np.isfinite(found).all():
                     worst = ids[int((~np.isfinite(found)).any(axis=1).argmax())]
@@ -174,7 +175,7 @@ def embed(
     return _report(path, encoder.dimension, info, already_done=False)
 
 
-class _DatasetImages:
+class DatasetImages:
     """Images of a dataset folder, in catalogue order."""
 
     def __init__(self, folder: Path, limit: int | None) -> None:
@@ -188,11 +189,12 @@ class _DatasetImages:
         self.hash = _hash("dataset", *shards, self.count)
 
     def batches(self) -> Batches:
+        """Ids, splits and pixels, a batch at a time."""
         for ids, pixels in self._dataset.pixels(list(self._splits), batch=BATCH):
             yield ids, [self._splits[name] for name in ids], pixels
 
 
-class _PlainImages:
+class PlainImages:
     """Image files of a folder or archive, in order of their names; an image's id is its path without the suffix."""
 
     def __init__(self, source: Path, framing: Framing, limit: int | None) -> None:
@@ -211,6 +213,7 @@ class _PlainImages:
         self.hash = _hash("images", self._source.checksum(), framing.content_hash(), self.count)
 
     def batches(self) -> Batches:
+        """Ids, no splits, and pixels, a batch at a time; images that cannot be used go to `rejected`."""
         ids: list[str] = []
         pixels: list[Pixels] = []
         for name, file in self._files.items():
@@ -227,10 +230,16 @@ class _PlainImages:
             yield ids, [None] * len(ids), np.stack(pixels)
 
 
-def _shown(batches: Batches, count: int) -> Batches:
-    """The batches, with a progress bar where someone watches."""
+def shown(batches: Iterable[B], count: int, title: str) -> Iterator[B]:
+    """Batches whose first part has a length, with a progress bar where someone watches.
+
+    Args:
+        batches: to pass on.
+        count: length of all of them together.
+        title: of the bar.
+    """
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task("features", total=count)
+        bar = progress.add_task(title, total=count)
         for batch in batches:
             yield batch
             progress.advance(bar, len(batch[0]))

@@ -59,9 +59,9 @@ def distributions(sets: Mapping[str, pl.DataFrame], parameters: Mapping[str, str
         columns: panels in a row.
     """
     rows = -(-len(parameters) // columns)
-    figure = _figure(220 * rows + 50)
+    figure = new_figure(220 * rows + 50)
     for index, (name, label) in enumerate(parameters.items()):
-        axes = _panel(figure, rows, columns, index + 1, xlabel=label)
+        axes = panel(figure, rows, columns, index + 1, xlabel=label)
         samples = {key: measured_values(table, name) for key, table in sets.items()}
         bins = np.linspace(*_range(samples.values()), BINS + 1).tolist()
         for (key, sample), colour in zip(samples.items(), COLOURS, strict=False):
@@ -71,7 +71,7 @@ def distributions(sets: Mapping[str, pl.DataFrame], parameters: Mapping[str, str
                 axes.hist(sample, bins, weights=weights, histtype="step", color=colour, linewidth=1.5, label=key)
         axes.set_yticks([])
     _legend(figure, sets)
-    return _png(figure)
+    return png(figure)
 
 
 def corner(sets: Mapping[str, pl.DataFrame], parameters: Mapping[str, str]) -> bytes:
@@ -87,10 +87,10 @@ def corner(sets: Mapping[str, pl.DataFrame], parameters: Mapping[str, str]) -> b
         for key, table in sets.items()
     }
     ranges = [_range(sample[:, index] for sample in samples.values()) for index in range(n)]
-    figure = _figure(WIDTH)
+    figure = new_figure(WIDTH)
     for row in range(n):
         for column in range(row + 1):
-            axes = _panel(figure, n, n, row * n + column + 1)
+            axes = panel(figure, n, n, row * n + column + 1)
             axes.set_xlim(ranges[column])
             for (key, sample), colour in zip(samples.items(), COLOURS, strict=False):
                 if row == column and len(sample):
@@ -112,7 +112,7 @@ def corner(sets: Mapping[str, pl.DataFrame], parameters: Mapping[str, str]) -> b
             if row == column:
                 axes.set_yticks([])
     _legend(figure, sets)
-    return _png(figure)
+    return png(figure)
 
 
 def spectra(curves: Mapping[str, Curve], ratios: Mapping[str, Curve]) -> bytes:
@@ -122,9 +122,9 @@ def spectra(curves: Mapping[str, Curve], ratios: Mapping[str, Curve]) -> bytes:
         curves: mean spectra by name, the real one first.
         ratios: generated over real, by the names of `curves`.
     """
-    figure = _figure(420)
-    left = _panel(figure, 1, 2, 1, xlabel="frequency, cycles per px", ylabel="power, squared 8-bit steps")
-    right = _panel(figure, 1, 2, 2, xlabel="frequency, cycles per px", ylabel="power over that of real galaxies")
+    figure = new_figure(420)
+    left = panel(figure, 1, 2, 1, xlabel="frequency, cycles per px", ylabel="power, squared 8-bit steps")
+    right = panel(figure, 1, 2, 2, xlabel="frequency, cycles per px", ylabel="power over that of real galaxies")
     colours = dict(zip(curves, COLOURS, strict=False))
     for axes, group in ((left, curves), (right, ratios)):
         axes.set(xscale="log", yscale="log")
@@ -135,7 +135,7 @@ def spectra(curves: Mapping[str, Curve], ratios: Mapping[str, Curve]) -> bytes:
             axes.plot(curve.frequency, curve.value, color=colours[name], linewidth=1.6, label=name)
     right.axhline(1, color=FAINT, linestyle="--", linewidth=1)
     _legend(figure, curves)
-    return _png(figure)
+    return png(figure)
 
 
 def histograms(sets: Mapping[str, Floats]) -> bytes:
@@ -144,9 +144,9 @@ def histograms(sets: Mapping[str, Floats]) -> bytes:
     Args:
         sets: histograms [N, 3, 256] by name, the real one first.
     """
-    figure = _figure(330)
+    figure = new_figure(330)
     for index, band in enumerate(BANDS):
-        axes = _panel(figure, 1, 3, index + 1, xlabel=f"{band} ({'irg'[index]} band), 8-bit steps")
+        axes = panel(figure, 1, 3, index + 1, xlabel=f"{band} ({'irg'[index]} band), 8-bit steps")
         axes.set_yscale("log")
         for (name, shares), colour in zip(sets.items(), COLOURS, strict=False):
             mean = shares[:, index].mean(axis=0)
@@ -154,7 +154,7 @@ def histograms(sets: Mapping[str, Floats]) -> bytes:
         if index == 0:
             axes.set_ylabel("share of pixels", color=INK)
     _legend(figure, sets)
-    return _png(figure)
+    return png(figure)
 
 
 def strip_chart(scores: Mapping[str, Score]) -> bytes:
@@ -162,7 +162,7 @@ def strip_chart(scores: Mapping[str, Score]) -> bytes:
 
     Every line has a scale of its own, from the smallest to the largest of its numbers, which stand at its ends.
     """
-    figure = _figure(54 * len(scores) + 84)
+    figure = new_figure(54 * len(scores) + 84)
     axes = figure.add_axes((0.2, 0.02, 0.74, 1 - 64 / (54 * len(scores) + 84)))
     axes.set(xlim=(-0.09, 1.09), ylim=(len(scores) - 0.4, -0.6), facecolor=GROUND, xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -197,13 +197,13 @@ def strip_chart(scores: Mapping[str, Score]) -> bytes:
     keys = [_key(axes, "dreamed, 95 % interval", DREAMED, "o"), _key(axes, "floor: real galaxies", REAL, "s")]
     keys += [_key(axes, name, STRAW, marker) for name, marker in markers.items()]
     _legend(figure, keys=keys)
-    return _png(figure, tight=False)
+    return png(figure, tight=False)
 
 
 def reliability(calibrations: Mapping[str, Calibration]) -> bytes:
     """Fractions asked for against fractions read; area of a point: number of answers in its bin."""
-    figure = _figure(560, width=620)
-    axes = _panel(figure, 1, 1, 1, xlabel="fraction read", ylabel="fraction asked for")
+    figure = new_figure(560, width=620)
+    axes = panel(figure, 1, 1, 1, xlabel="fraction read", ylabel="fraction asked for")
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1)
     for (name, one), colour in zip(calibrations.items(), COLOURS, strict=False):
@@ -212,13 +212,13 @@ def reliability(calibrations: Mapping[str, Calibration]) -> bytes:
             one.seen, one.asked, s=12 + 150 * np.array(one.n) / max(one.n), color=colour, alpha=0.6, linewidth=0
         )
     axes.legend(loc="upper left", frameon=False, labelcolor=INK)
-    return _png(figure)
+    return png(figure)
 
 
 def front(points: Sequence[Point]) -> bytes:
     """Consistency against diversity, realism as colour (Astolfi et al. 2024); a label without room is left out."""
-    figure = _figure(560, width=820)
-    axes = _panel(figure, 1, 1, 1, xlabel="diversity", ylabel="consistency")
+    figure = new_figure(560, width=820)
+    axes = panel(figure, 1, 1, 1, xlabel="diversity", ylabel="consistency")
     axes.margins(0.16)
     across, up, colour = np.array([(one.diversity, one.consistency, one.realism) for one in points]).T
     drawn = axes.scatter(across, up, c=colour, cmap="viridis", s=90, edgecolor=INK, linewidth=0.8, zorder=3)
@@ -246,7 +246,7 @@ def front(points: Sequence[Point]) -> bytes:
         else:
             continue
         taken.append(box)
-    return _png(figure)
+    return png(figure)
 
 
 def bars(values: Mapping[str, Estimate], *, label: str) -> bytes:
@@ -256,8 +256,8 @@ def bars(values: Mapping[str, Estimate], *, label: str) -> bytes:
         values: by name, the first on top.
         label: of the axis, with unit.
     """
-    figure = _figure(34 * len(values) + 90)
-    axes = _panel(figure, 1, 1, 1, xlabel=label)
+    figure = new_figure(34 * len(values) + 90)
+    axes = panel(figure, 1, 1, 1, xlabel=label)
     middle = np.array([one.value for one in values.values()])
     ends = np.array([(one.low, one.high) for one in values.values()]).T
     places = np.arange(len(values))
@@ -270,10 +270,11 @@ def bars(values: Mapping[str, Estimate], *, label: str) -> bytes:
         text = f"  {one.value:.3g}"
         axes.text(max(one.high, one.value, 0.0), place, text, color=FAINT, va="center", fontsize=9)
     axes.set_xlim(right=right + 0.08 * (right - min(0.0, float(ends.min()))))
-    return _png(figure)
+    return png(figure)
 
 
-def _figure(height: int, *, width: int = WIDTH) -> "Figure":
+def new_figure(height: int, *, width: int = WIDTH) -> "Figure":
+    """An empty figure, px, that no window system knows of."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -282,7 +283,8 @@ def _figure(height: int, *, width: int = WIDTH) -> "Figure":
     return figure
 
 
-def _panel(figure: "Figure", rows: int, columns: int, place: int, *, xlabel: str = "", ylabel: str = "") -> "Axes":
+def panel(figure: "Figure", rows: int, columns: int, place: int, *, xlabel: str = "", ylabel: str = "") -> "Axes":
+    """Axes at a place of a grid, counted from 1."""
     axes = figure.add_subplot(rows, columns, place, facecolor=GROUND)
     axes.spines[:].set_color(LINE)
     axes.tick_params(which="both", colors=FAINT, labelcolor=FAINT, labelsize=9)
@@ -333,7 +335,8 @@ def _legend(figure: "Figure", names: Iterable[str] = (), *, keys: Sequence[Any] 
     figure.legend(handles=list(keys), loc="upper center", ncols=min(len(keys), 8), frameon=False, labelcolor=INK)
 
 
-def _png(figure: "Figure", *, tight: bool = True) -> bytes:
+def png(figure: "Figure", *, tight: bool = True) -> bytes:
+    """The figure as a PNG file, laid out anew if `tight`, with room for its legend."""
     if tight:
         head = 34 / (figure.get_figheight() * DPI) if figure.legends else 0.0
         figure.tight_layout(rect=(0, 0, 1, 1 - head))

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish
+from galaxysd.embedding.table import shown
 from galaxysd.errors import InputError
 from galaxysd.images.atomic import replacing
 from galaxysd.images.framing import resize
@@ -118,7 +117,8 @@ def dreams(
     size = like.images.shape[1]
     shape = (len(wishes), size, size, 3)
     if not keep.is_file():
-        made = np.concatenate(list(_shown(pipeline.dream(wishes, settings), len(wishes))))
+        batches = shown(pipeline.dream(wishes, settings), len(wishes), "dreaming")
+        made = np.concatenate([images for _, images in batches])
         with replacing(keep) as partial:
             np.save(partial, at_size(made, size), allow_pickle=False)
     images = np.load(keep, allow_pickle=False)
@@ -136,13 +136,3 @@ def blocks(pool: GalaxyPool, size: int = 1024) -> Iterator[Tensor]:
     """All images of a pool, uint8 [B, 3, S, S] at a time."""
     for start in range(0, len(pool), size):
         yield pool.images(np.arange(start, min(start + size, len(pool))))
-
-
-def _shown(batches: Iterator[tuple[tuple[Wish, ...], Pixels]], count: int) -> Iterator[Pixels]:
-    """The images, with a progress bar where someone watches."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("dreaming", total=count)
-        for wishes, images in batches:
-            yield images
-            progress.advance(bar, len(wishes))
