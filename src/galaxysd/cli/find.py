@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from galaxysd.cli.shared import AsJson, Encoder, Limit, Model, Out, Seed, app, show
+from galaxysd.cli.shared import AsJson, Encoder, Model, Out, Seed, app, show
 
 vet_app = App(name="vet", help="Look at candidates, several people together.", help_format="plaintext")
 app.command(vet_app)
@@ -39,7 +39,7 @@ def discover(
         list[str] | None,
         Parameter(name="--set", consume_multiple=False, negative=(), help="key=value of the search; repeatable."),
     ] = None,
-    limit: Limit = None,
+    limit: Annotated[int | None, Parameter(help="The first galaxies only: whole blocks with at least so many.")] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -117,7 +117,11 @@ def add(
     about = read_search(candidates, name=name)
     with VettingStore.open(store) as opened:
         added = opened.add_candidates(about, read_candidates(candidates))
-    show(added.model_dump(mode="json"), as_json, f"search {about.name}: {added}")
+    show(
+        added.model_dump(mode="json"),
+        as_json,
+        f"search {about.name!r}: {added.added:,} candidates added, {added.known:,} were there already",
+    )
 
 
 @vet_app.command
