@@ -52,7 +52,9 @@ def score_on_ray(
         import ray
         import ray.data
     except ImportError:
-        raise InputError("engine 'ray': Ray is not installed; pip install 'galaxysd[scale]' or use engine 'process'") from None
+        raise InputError(
+            "engine 'ray': Ray is not installed; pip install 'galaxysd[scale]' or use engine 'process'"
+        ) from None
     started = not ray.is_initialized()
     if started:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
