@@ -56,8 +56,9 @@ def test_the_standard_arms() -> None:
     names = [arm.name for arm in arms]
     assert names[0] == "baseline" and len(set(names)) == len(names) and len({arm.slug for arm in arms}) == len(arms)
     assert {arm.ratio for arm in arms if "x10" in arm.name} == {10.0}
-    assert [arm.name for arm in arms if arm.explored] == ["curriculum", "low guidance", "unfiltered"]
+    assert [arm.name for arm in arms if arm.explored] == ["curriculum", "low guidance", "unfiltered", "hardest first"]
     assert not any("probe" in arm.name for arm in standard_arms((1,), (2,), (), explore=False))
+    assert not any(arm.hardest for arm in standard_arms((1,), (2,), (), explore=True))
     assert Arm(name="f", gammas=(1, 2)).trainings == 2 and Arm(name="p", learner="probe").trainings == 0
 
 
@@ -74,6 +75,14 @@ def test_a_network_learns_from_real_galaxies_and_dreams(
     assert settings.dreamed_share == 0.5
     assert found.row["F1"] > 0.9 and found.probabilities.shape == (90, 3)
     assert found.model is not None and (found.model / "config.json").exists() | any(found.model.iterdir())
+
+
+def test_hardest_first_gives_dreams_where_probes_err(
+    bench: Bench, tiny: ClassifierSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "difficulty", lambda *found, seed: [0.0, 0.5, 0.25])
+    found = run_cell(bench, Arm(name="hard", ratio=1, hardest=True), CELL, tiny, tmp_path)
+    assert found.row["dreams"] == [0, 20, 10]
 
 
 def test_dreams_only_and_unfiltered_and_the_other_pool(

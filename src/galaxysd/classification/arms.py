@@ -18,11 +18,11 @@ from pydantic import Field
 
 from galaxysd.classification.bench import Bench
 from galaxysd.classification.classifier import ClassifierSettings, GalaxyClassifier, train_classifier
-from galaxysd.classification.dreaming import need
+from galaxysd.classification.dreaming import need, need_of_hard
 from galaxysd.classification.examples import Examples
 from galaxysd.classification.metrics import METRICS, class_metrics, macro
 from galaxysd.classification.probe import fit_probe, log_loss
-from galaxysd.classification.refusal import doubted
+from galaxysd.classification.refusal import difficulty, doubted
 from galaxysd.classification.shots import Shots, draw_shots
 from galaxysd.settings import Settings
 
@@ -52,6 +52,7 @@ class Arm(Settings):
     strong: bool = Field(default=False, description="oversampling and strong augmentation")
     gammas: tuple[float, ...] = Field(default=(), description="focal loss; the best on the held-out galaxies counts")
     curriculum: bool = Field(default=False, description="from mostly dreams to mostly real galaxies")
+    hardest: bool = Field(default=False, description="dreams go where probes of the embedding err, not to the rarest")
     explored: bool = Field(default=False, description="run at two levels of shots only")
 
     @property
@@ -112,6 +113,8 @@ def standard_arms(
             Arm(name="low guidance", ratio=most, pool=VARIED, explored=True),
             Arm(name="unfiltered", ratio=most, filtered=False, explored=True),
         ]
+        if OWN in roles:
+            arms.append(Arm(name="hardest first", ratio=most, hardest=True, explored=True))
     return tuple(arms)
 
 
@@ -178,19 +181,20 @@ def _training(bench: Bench, arm: Arm, cell: Cell) -> _Training:
         return _Training(shots, np.empty(0, np.int64), {})
     pool, classes = bench.dreams[arm.pool], len(bench.classes)
     copied = bench.copied[arm.pool]
-    unseen = np.zeros(len(pool), dtype=bool)
-    if arm.filtered and OWN in bench.features:
+    unseen, errors = np.zeros(len(pool), dtype=bool), None
+    if OWN in bench.features:
         features, places = bench.features[OWN], np.concatenate([shots.train, shots.held_out])
-        unseen = doubted(
-            features[arm.pool],
-            pool.labels,
-            features["train"][places],
-            bench.train.labels[places],
-            classes,
-            seed=cell.seed,
-        )
+        known, labels = features["train"][places], bench.train.labels[places]
+        if arm.filtered:
+            unseen = doubted(features[arm.pool], pool.labels, known, labels, classes, seed=cell.seed)
+        if arm.hardest:
+            errors = difficulty(known, labels, classes, seed=cell.seed)
     kept = ~(copied | unseen) if arm.filtered else np.ones(len(pool), dtype=bool)
-    counts = need(shots.counts, arm.ratio, np.bincount(pool.labels[kept], minlength=classes).tolist())
+    left = np.bincount(pool.labels[kept], minlength=classes).tolist()
+    if errors is None:
+        counts = need(shots.counts, arm.ratio, left)
+    else:
+        counts = need_of_hard(errors, round(arm.ratio * sum(shots.counts)), left)
     rng = np.random.default_rng(cell.seed)
     taken = [rng.permutation(np.flatnonzero(kept & (pool.labels == k)))[:n] for k, n in enumerate(counts)]
     refused = {"copies": int(copied.sum()), "doubted": int((unseen & ~copied).sum()), "pool": len(pool)}

@@ -7,6 +7,7 @@ less than half of chance; of each class at most half, the most doubtful, for pro
 galaxies are poor judges of it, and dreams are wanted there most.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from galaxysd.classification.examples import Examples
-from galaxysd.classification.probe import fit_probe
+from galaxysd.classification.probe import Probe, fit_probe
 from galaxysd.evaluation.memory import NEAR, alarm, nearest
 
 MEMBERS = 5  # probes of the ensemble
@@ -73,15 +74,38 @@ def doubted(dreams: Features, asked: Labels, real: Features, labels: Labels, cla
     Returns:
         [N], true where the mean probability of the class is below 1 / 2K and below the median of its dreams.
     """
-    rng = np.random.default_rng(seed)
     mean = np.zeros(len(dreams))
+    for probe, _ in bootstrap_probes(real, labels, classes, seed=seed):
+        mean += probe.probabilities(dreams)[np.arange(len(dreams)), asked] / MEMBERS
+    middle = np.array([np.median(mean[asked == k]) if (asked == k).any() else 0.0 for k in range(classes)])
+    refused: Flags = mean < np.minimum(DOUBT / classes, middle[asked])
+    return refused
+
+
+def difficulty(real: Features, labels: Labels, classes: int, *, seed: int) -> list[float]:
+    """How often probes miss each class, [K] in [0, 1], among shots they were not trained on; 0.5 without any.
+
+    Args:
+        real: features of the real shots [M, D].
+        labels: their classes [M].
+        classes: K.
+        seed: of the bootstrap samples.
+    """
+    missed, asked = np.zeros(classes), np.zeros(classes)
+    for probe, left in bootstrap_probes(real, labels, classes, seed=seed):
+        wrong = probe.probabilities(real[left]).argmax(axis=1) != labels[left]
+        missed += np.bincount(labels[left], wrong, minlength=classes)
+        asked += np.bincount(labels[left], minlength=classes)
+    share = np.where(asked > 0, missed / np.maximum(asked, 1), 0.5)
+    return [float(one) for one in share]
+
+
+def bootstrap_probes(real: Features, labels: Labels, classes: int, *, seed: int) -> Iterator[tuple[Probe, Labels]]:
+    """Probes of bootstrap samples within the classes, each with the places of the shots that it has not seen."""
+    rng = np.random.default_rng(seed)
     for _ in range(MEMBERS):
         drawn = np.concatenate(
             [rng.choice(members := np.flatnonzero(labels == k), len(members)) for k in range(classes)]
         )
         left = np.setdiff1d(np.arange(len(labels)), drawn)
-        probe = fit_probe(real[drawn], labels[drawn], real[left], labels[left], classes)
-        mean += probe.probabilities(dreams)[np.arange(len(dreams)), asked] / MEMBERS
-    middle = np.array([np.median(mean[asked == k]) if (asked == k).any() else 0.0 for k in range(classes)])
-    refused: Flags = mean < np.minimum(DOUBT / classes, middle[asked])
-    return refused
+        yield fit_probe(real[drawn], labels[drawn], real[left], labels[left], classes), left

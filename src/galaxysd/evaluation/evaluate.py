@@ -44,7 +44,7 @@ from galaxysd.evaluation.intervals import Score, unmeasured
 from galaxysd.evaluation.kinds import kinds_of
 from galaxysd.evaluation.photometry import pixel_histograms
 from galaxysd.evaluation.reader import ReaderSettings
-from galaxysd.evaluation.samples import Sample, dreams, real_sample
+from galaxysd.evaluation.samples import Sample, dreams, real_sample, spread
 from galaxysd.evaluation.spectrum import mean_spectrum, power_spectra, spectrum_distance
 from galaxysd.evaluation.usefulness import LabelledImages
 from galaxysd.images.atomic import replacing
@@ -186,7 +186,7 @@ def evaluate(
     }
     with _stage(run, "morphology"):
         tables = {
-            name: ground.measure(samples[name][: settings.measured // (2 if name == "blurred" else 1)])
+            name: ground.measure(spread(samples[name], settings.measured // (2 if name == "blurred" else 1)))
             for name in ("reference", "floor", "dreamed", "blurred")
         }
     with _stage(run, "nearest"):

@@ -127,6 +127,11 @@ def dreams(
     return Sample(images, like.fractions, like.known, like.survey)
 
 
+def spread(images: Pixels, count: int) -> Pixels:
+    """At most so many images, evenly from the whole of a sample: samples are in the order of surveys."""
+    return images[np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(np.int64)]
+
+
 def at_size(images: Pixels, size: int) -> Pixels:
     """Images uint8 [N, S, S, 3] at another size by the one resize rule (images/framing.py), or as they are."""
     return images if images.shape[1] == size else np.stack([resize(image, size) for image in images])
