@@ -9,7 +9,7 @@ import pytest
 from galaxysd.classification import arms as module
 from galaxysd.classification.arms import DREAMS, OWN, PRETRAINED, VARIED, Arm, Cell, run_cell, standard_arms
 from galaxysd.classification.bench import Bench, write_bench
-from galaxysd.classification.classifier import ClassifierSettings, train_classifier
+from galaxysd.classification.classifier import ClassifierSettings, GalaxyClassifier, train_classifier
 from galaxysd.classification.examples import Examples
 from galaxysd.embedding.encoders import load_encoder
 
@@ -140,3 +140,16 @@ def test_a_probe_learns_and_dreams_count_at_most_as_much_as_real_galaxies(
     assert alone.row["F1"] > 0.8 and alone.model is None and "strength" in alone.row
     assert both.row["F1"] >= alone.row["F1"] - 0.02
     assert given[1][:24].sum() == pytest.approx(given[1][24:].sum())
+
+
+def test_a_probe_of_galaxyemb_becomes_a_classifier_that_says_the_same(shapes: Shapes, tmp_path: Path) -> None:
+    encoder = load_encoder("untrained", orientations=8)
+    dreams = {name: shapes(30, seed=seed, dreamed=True) for name, seed in ((DREAMS, 5), (VARIED, 6))}
+    copied = {name: np.zeros(30, bool) for name in dreams}
+    write_bench(tmp_path / "bench", NAMES, shapes(60, seed=0), shapes(30, seed=1), dreams, copied, {OWN: encoder})
+    bench = Bench.load(tmp_path / "bench")
+    found = run_cell(bench, Arm(name="probe", learner="probe"), CELL, ClassifierSettings(), tmp_path / "run")
+    assert found.model is not None
+    classifier = GalaxyClassifier.load(found.model)
+    assert classifier.classes == NAMES
+    assert np.allclose(classifier.probabilities(bench.test.pixels), found.probabilities, atol=2e-3)

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field
 
 from galaxysd.classification.bench import Bench
@@ -21,9 +22,10 @@ from galaxysd.classification.classifier import ClassifierSettings, GalaxyClassif
 from galaxysd.classification.dreaming import need, need_of_hard
 from galaxysd.classification.examples import Examples
 from galaxysd.classification.metrics import METRICS, class_metrics, macro
-from galaxysd.classification.probe import fit_probe, log_loss
+from galaxysd.classification.probe import as_classifier, fit_probe, log_loss
 from galaxysd.classification.refusal import difficulty, doubted
 from galaxysd.classification.shots import Shots, draw_shots
+from galaxysd.embedding.folder import read_encoder
 from galaxysd.settings import Settings
 
 OWN: Final = "embedding"  # roles of encoders
@@ -125,7 +127,7 @@ class Outcome:
     Attributes:
         probabilities: of the test galaxies [N, K].
         row: for the record.
-        model: folder of the classifier, None for a probe.
+        model: folder of the classifier; None for a probe of an encoder that is not GalaxyEmb.
     """
 
     probabilities: Floats
@@ -261,4 +263,8 @@ def _probe(
         sample_weights=np.concatenate(weights),
     )
     cost = log_loss(np.log(probe.probabilities(held_features).clip(1e-12)), held_labels)
-    return probe.probabilities(features["test"]), cost, {"strength": probe.strength}, None
+    place = bench.encoders.get(arm.encoder)
+    if place is not None:
+        network = read_encoder(place, arm.encoder, torch.device("cpu")).network
+        place = as_classifier(probe, network, bench.classes, bench.test.pixels.shape[-1]).save(folder / "model")
+    return probe.probabilities(features["test"]), cost, {"strength": probe.strength}, place

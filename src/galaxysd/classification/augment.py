@@ -291,7 +291,7 @@ def _work(job: Job, bench: Bench | None = None) -> dict[str, Any]:
 
 
 def _deliver(run: Run, settings: AugmentSettings) -> None:
-    """Keep the networks of the arm that held-out galaxies like best at the most shots; the test has no say in it."""
+    """Keep the classifiers of the arm that held-out galaxies like best at the most shots; the test has no say in it."""
     models = run.folder / "models"
     if not models.is_dir():  # delivered before an interruption
         return

@@ -3,6 +3,7 @@
     BENCH/train/, test/       pixels.npy, table.parquet (`id`, `label`, `ra`, `dec`, `dreamed`)
     BENCH/dreams-<pool>/      the same, and copied.npy: which dreams the memory test refuses
     BENCH/features-<role>/    <set>.npy, float32 [N, D], of each of these sets
+    BENCH/encoder-<role>/     the encoder, if a classifier can be made of it and a probe
     BENCH/bench.json          names of the classes, pools and roles
 
 Pixels are mapped into memory, so that worker processes share them.
@@ -20,7 +21,8 @@ import polars as pl
 import torch
 
 from galaxysd.classification.examples import Examples
-from galaxysd.embedding.encoder import Encoder
+from galaxysd.embedding.encoder import EightOrientations, Encoder, GalaxyEncoder
+from galaxysd.embedding.folder import save_encoder
 from galaxysd.images.atomic import replacing
 from galaxysd.runs import write_atomically
 
@@ -42,6 +44,7 @@ class Bench:
         dreams: pools of dreams by name.
         copied: dreams of each pool that the memory test refuses.
         features: by role of the encoder, then by set (`train`, `test`, names of pools).
+        encoders: folders of those encoders that a classifier can be made of, by role.
     """
 
     classes: tuple[str, ...]
@@ -50,6 +53,7 @@ class Bench:
     dreams: Mapping[str, Examples]
     copied: Mapping[str, Flags]
     features: Mapping[str, Mapping[str, Features]]
+    encoders: Mapping[str, Path]
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -67,6 +71,7 @@ class Bench:
                 role: {name: _array(folder / f"features-{role}" / f"{name}.npy") for name in sets}
                 for role in index["roles"]
             },
+            encoders={role: place for role in index["roles"] if (place := folder / f"encoder-{role}").is_dir()},
         )
 
 
@@ -95,6 +100,9 @@ def write_bench(
         write_examples(folder / f"dreams-{name}", pool)
         _save(folder / f"dreams-{name}" / "copied.npy", copied[name])
     for role, encoder in encoders.items():
+        if isinstance(encoder, EightOrientations) and isinstance(encoder.encoder, GalaxyEncoder):
+            network, size = encoder.encoder.network, train.pixels.shape[-1]
+            save_encoder(folder / f"encoder-{role}", network, name=encoder.encoder.name, size=size, training={})
         for name, examples in {"train": train, "test": test, **dreams}.items():
             path = folder / f"features-{role}" / f"{name}.npy"
             if not path.is_file():

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.special import log_softmax, softmax
 
 from galaxysd.classification import calibration
+from galaxysd.classification.classifier import GalaxyClassifier
+from galaxysd.classification.folder import ClassifierRecord
+from galaxysd.classification.network import ClassifierNetwork, ProbeNetwork
+from galaxysd.embedding.encoder import EncoderNetwork
 
 STRENGTHS = tuple(10.0**power for power in (-4, -3, -2, -1, 0, 1))  # C, inverse of the penalty
 ITERATIONS = 300
@@ -40,6 +45,32 @@ class Probe:
         """[N, D] -> [N, K], rows sum to one."""
         found: Floats = softmax((features @ self.weights + self.bias) / self.temperature, axis=1)
         return found
+
+
+def as_classifier(probe: Probe, encoder: EncoderNetwork, classes: tuple[str, ...], size: int) -> GalaxyClassifier:
+    """A probe of features averaged over eight orientations as a classifier of images.
+
+    A linear layer on the mean of features is the mean of the layer, so the two agree but for rounding.
+
+    Args:
+        probe: fitted.
+        encoder: of its features.
+        classes: names of the K classes.
+        size: side of the images, px.
+    """
+    network = ProbeNetwork(encoder, len(classes))
+    with torch.no_grad():
+        network.head.weight.copy_(torch.from_numpy(probe.weights.T))
+        network.head.bias.copy_(torch.from_numpy(probe.bias))
+    record = ClassifierRecord(
+        target="classes",
+        network=ClassifierNetwork(architecture="galaxyemb"),
+        outputs=classes,
+        size=size,
+        temperature=probe.temperature,
+        training={"probe": {"strength": probe.strength}},
+    )
+    return GalaxyClassifier(network.eval(), record)
 
 
 def fit_probe(
