@@ -107,6 +107,8 @@ def write_parquet(path: str | Path, frame: pl.DataFrame, about: Mapping[str, str
         notes = {"unit": one.unit or "", "ucd": one.ucd, "description": one.description}
         fields.append(pa.field(one.name, ARROW_TYPE[one.kind], metadata=notes))
         columns.append(pa.array(frame[one.name].to_list(), ARROW_TYPE[one.kind]))
+        if frame[one.name].dtype == pl.String:  # what astropy wants to be told, or it warns
+            metadata[f"table::len::{one.name}"] = str(frame[one.name].str.len_bytes().max() or 1)
     with replacing(path) as partial:
         pq.write_table(pa.table(columns, schema=pa.schema(fields, metadata=metadata)), partial)
 
