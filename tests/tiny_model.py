@@ -7,12 +7,15 @@ import torch
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
 from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, SurveyInfo, save_model
+from galaxysd.diffusion.guidance import GuidanceSettings
 from galaxysd.diffusion.network import NetworkSettings
 
 SURVEYS = {"sdss": 0.4, "sdss-r90": None, "efigi": None}  # token -> arcsec per px
 
+PLAIN = GuidanceSettings()
 
-def save_tiny_model(folder: Path, *, seed: int = 0, size: int = 16) -> Path:
+
+def save_tiny_model(folder: Path, *, seed: int = 0, size: int = 16, guidance: GuidanceSettings = PLAIN) -> Path:
     """Write the model folder; another seed is another model."""
     tree = DecisionTree.load("gz2").union(DecisionTree.load("efigi"))
     network = NetworkSettings(
@@ -35,7 +38,7 @@ def save_tiny_model(folder: Path, *, seed: int = 0, size: int = 16) -> Path:
         tree=tree,
         surveys=tuple(SurveyInfo(token=token, size=size, pixel_scale=value) for token, value in SURVEYS.items()),
         scale=scale,
-        sampling=SamplingSettings(steps=4),
+        sampling=SamplingSettings(steps=4, guidance=guidance),
         evidence=dict.fromkeys(tree.columns[:10], 500),
     )
     save_model(folder, denoiser, record, "a model for tests")

@@ -160,7 +160,7 @@ def guided(
         Condition(fractions, known, torch.zeros(1).long()),
         weights,
         (torch.arange(len(TREE.questions))[None] == 2).float(),
-        GuidanceSettings(scale=scale, from_level=0.2, rarest=rarest, autoguidance=autoguidance),
+        GuidanceSettings(scale=scale, from_level=0.2, to_level=0.95, rarest=rarest, autoguidance=autoguidance),
     )  # type: ignore[arg-type]
     value = denoiser(torch.zeros(1, 3, 2, 2), torch.tensor([level]))
     return float(value.mean()), model.passes
@@ -171,6 +171,7 @@ def test_guidance_follows_its_formula() -> None:
     assert guided(1.0, plain) == (2.0, 1)
     assert guided(2.5, plain) == (5.0, 2)
     assert guided(2.5, plain, level=0.1) == (2.0, 1)  # below from_level: no guidance
+    assert guided(2.5, plain, level=0.96) == (2.0, 1)  # above to_level: none either
     assert guided(2.0, plain, rarest=1.5) == (2 * 2 + 2 * 0.5 * 1, 3)
     stressed = plain.clone()
     stressed[0, 2] = 1.5

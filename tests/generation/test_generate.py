@@ -14,6 +14,7 @@ from tiny_model import save_tiny_model
 
 import galaxysd
 from galaxysd.diffusion.folder import SamplingSettings
+from galaxysd.diffusion.guidance import GuidanceSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline, Pixels, Wish
 from galaxysd.errors import InputError
 from galaxysd.generation import generate as module
@@ -78,6 +79,19 @@ def test_every_row_alone_gives_the_pixels_of_its_file(folder: Path, pipeline: Ga
         assert np.array_equal(again, pixels(folder / row["file"])), row["id"]
         seen.add(again.tobytes())
     assert len(seen) == 20  # or the test above would hold for a model that ignores its input
+
+
+def test_a_row_carries_every_setting_of_guidance(tmp_path: Path) -> None:
+    values = {"scale": 2.5, "from_level": 0.1, "to_level": 0.95, "autoguidance": 0.5, "rarest": 3.0}
+    assert set(values) == set(GuidanceSettings.model_fields)
+    guided = GalaxyPipeline.from_pretrained(save_tiny_model(tmp_path / "m", guidance=GuidanceSettings(**values)))
+    run(guided, tmp_path / "o", ["sdss, spiral galaxy, bar"], n=1)
+    (row,) = read_manifest(tmp_path / "o")
+    image = pixels(tmp_path / "o" / row["file"])
+    assert np.array_equal(regenerate(guided, row), image)
+    for column, name in {"guidance_to_level": "to_level", "guidance_rarest": "rarest"}.items():
+        default = GuidanceSettings.model_fields[name].default
+        assert not np.array_equal(regenerate(guided, row | {column: default}), image), column
 
 
 def test_a_galaxy_does_not_depend_on_its_neighbours(folder: Path, pipeline: GalaxyPipeline, tmp_path: Path) -> None:

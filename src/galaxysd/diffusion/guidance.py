@@ -2,10 +2,10 @@
 
     D = D(nothing) + g [D(c) - D(nothing)] + g sum_q (w_q - 1) [D(c) - D(c without q)]
 
-The first two terms are classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), used only while the image
-still takes shape (s above `from_level`; Kynkaanniemi et al. 2024, arXiv 2404.07724: guidance late in sampling costs
-texture and diversity). The sum gives every question q with a prompt weight w_q its own guidance: w > 1 stresses it, w
-< 1 plays it down, and w = 1 costs nothing.
+The first two terms are classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), used only between two noise
+levels (Kynkaanniemi et al. 2024, arXiv 2404.07724): above `to_level`, where size and length are decided, it stretches
+cigars until they leave the frame; below `from_level` it costs texture and diversity. The sum gives every question q
+with a prompt weight w_q its own guidance: w > 1 stresses it, w < 1 plays it down, and w = 1 costs nothing.
 
 Guidance of a whole prompt drowns its rare part: "barred spiral galaxy" becomes more of a spiral and less barred as g
 rises. So the rarest answer of a prompt without weights carries the weight `rarest`, if the prompt says anything else.
@@ -34,6 +34,7 @@ class GuidanceSettings(Settings):
 
     scale: float = Field(default=1.5, ge=0, le=30, allow_inf_nan=False, description="g; 1 is no guidance")
     from_level: float = Field(default=0.2, ge=0, le=1, description="lowest noise level s with guidance")
+    to_level: float = Field(default=1.0, ge=0, le=1, description="highest noise level s with guidance")
     autoguidance: float = Field(
         default=0.0, ge=0, le=30, allow_inf_nan=False, description="a; no effect on a model without a guide"
     )
@@ -83,7 +84,7 @@ class GuidedDenoiser:
     def __call__(self, noisy: Tensor, level: Tensor) -> Tensor:
         """[B, 3, S, S], [B] -> [B, 3, S, S]."""
         asked: Tensor = self.denoiser(noisy, level, self.condition)
-        if float(level[0]) < self.settings.from_level:
+        if not self.settings.from_level <= float(level[0]) <= self.settings.to_level:
             return asked
         scale, guided = self.settings.scale, asked
         if scale != 1 and bool(self.condition.known.any()):

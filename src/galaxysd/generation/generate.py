@@ -26,6 +26,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline, Pixels
 from galaxysd.errors import InputError
 from galaxysd.generation import manifest
@@ -60,10 +61,7 @@ class GenerateSettings(Settings):
     device: str
     formats: tuple[Format, ...] = Field(min_length=1)
     seed: int
-    sampler: str
-    steps: int
-    guidance: float
-    guidance_from: float
+    sampling: SamplingSettings
     galaxies: int
     prompts: tuple[str, ...] = Field(description="the first few")
     requests: str = Field(description="hash of all prompts, counts and seeds")
@@ -129,10 +127,7 @@ def generate(
         device=maker.device,
         formats=chosen,
         seed=seed,
-        sampler=sampling.sampler,
-        steps=sampling.steps,
-        guidance=sampling.guidance.scale,
-        guidance_from=sampling.guidance.from_level,
+        sampling=sampling,
         galaxies=requests.galaxies,
         prompts=tuple(requests.frame["prompt"].head(SHEET_PROMPTS)),
         requests=requests.content_hash(),

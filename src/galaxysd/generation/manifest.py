@@ -20,11 +20,16 @@ import torch
 
 import galaxysd
 from galaxysd.diffusion.folder import SamplingSettings
+from galaxysd.diffusion.guidance import GuidanceSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish, check_seed
 from galaxysd.errors import InputError
 from galaxysd.generation.table import UNDERSTOOD, Item
 from galaxysd.prompts import Morphology
 
+# every guidance setting has its column, so that a row repeats its galaxy: `guidance` is the scale
+GUIDANCE = {"scale": "guidance"} | {
+    name: f"guidance_{name}" for name in GuidanceSettings.model_fields if name != "scale"
+}
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -35,8 +40,7 @@ SCHEMA = pa.schema(
         ("survey", pa.string()),
         ("seed", pa.int64()),
         ("steps", pa.int32()),
-        ("guidance", pa.float64()),
-        ("guidance_from", pa.float64()),
+        *((column, pa.float64()) for column in GUIDANCE.values()),
         ("sampler", pa.string()),
         ("model", pa.string()),
         ("model_hash", pa.string()),
@@ -89,8 +93,7 @@ class Maker:
                 "survey": item.wish.morphology.survey,
                 "seed": item.wish.seed,
                 "steps": self.sampling.steps,
-                "guidance": self.sampling.guidance.scale,
-                "guidance_from": self.sampling.guidance.from_level,
+                **{column: getattr(self.sampling.guidance, name) for name, column in GUIDANCE.items()},
                 "sampler": self.sampling.sampler,
                 "model": self.model,
                 "model_hash": self.pipeline.model_hash,
@@ -131,7 +134,7 @@ def regenerate(pipeline: GalaxyPipeline, row: Mapping[str, Any]) -> npt.NDArray[
         {
             "sampler": row["sampler"],
             "steps": row["steps"],
-            "guidance": {"scale": row["guidance"], "from_level": row["guidance_from"]},
+            "guidance": {name: row[column] for name, column in GUIDANCE.items()},
         },
         name,
     )
