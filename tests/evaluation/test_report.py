@@ -82,7 +82,10 @@ def test_the_page_holds_every_part_it_is_given(report: Report, tmp_path: Path) -
         points=(point(None, own=False, seconds=None), point(own, own=True, seconds=5.0)),
     )
     full = write_page(report, tmp_path, swept=swept, twins=twins(0.9)).read_text()
-    assert full.count("data:image/png") == 4 and f"{own.guidance.scale:g} / {own.steps} (own)" in full
+    assert (
+        full.count("data:image/png") == 4
+        and f"{own.guidance.scale:g} / {own.guidance.to_level:g} / {own.steps} (own)" in full
+    )
     assert "two models (a, b)" in full and "agreement of two models" in full and ">0.5<" in full
 
 

@@ -12,7 +12,7 @@ from galaxysd.evaluation.sweep import Sweep, SweepSettings, front, sweep
 
 READER = ReaderSettings(readers=1, widths=(16, 16), images=128)
 SETTINGS = EvaluationSettings(n=16, readers=READER, school=READER)
-GRID = SweepSettings(n=12, guidance=(1.0, 3.0), steps=(1, 4))
+GRID = SweepSettings(n=12, guidance=(1.0, 3.0), to_level=(1.0,), steps=(1, 4))
 
 
 def run(places: dict[str, Path], out: Path, grid: SweepSettings = GRID) -> Sweep:
@@ -48,7 +48,16 @@ def test_the_front_holds_real_galaxies_the_grid_and_the_model_s_own_settings(
     assert Sweep.read(tmp_path / "sweep" / "sweep.json") == again == run(places, tmp_path / "sweep")
 
 
+def test_the_highest_guided_level_is_part_of_the_grid(places: dict[str, Path], tmp_path: Path) -> None:
+    grid = GRID.model_copy(update={"guidance": (3.0,), "to_level": (0.5, 1.0), "steps": (4,)})
+    _, low, high, _ = run(places, tmp_path / "sweep", grid).points
+    assert (low.label, high.label) == ("3 / 0.5 / 4", "3 / 1 / 4")
+    assert low.kernel != high.kernel
+
+
 def test_another_grid_in_the_same_folder_and_wild_settings_are_refused(places: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="guidance"):
         run(places, tmp_path / "wild", GRID.model_copy(update={"guidance": (-1.0,)}))
+    with pytest.raises(InputError, match="to_level"):
+        run(places, tmp_path / "wild", GRID.model_copy(update={"to_level": (1.5,)}))
     assert not (tmp_path / "wild").exists()

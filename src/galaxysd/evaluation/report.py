@@ -56,7 +56,7 @@ KINDS = (
 )
 FRONT = (
     "Consistency (accuracy of the readers), diversity (coverage) and realism (precision) of {n} galaxies at each "
-    "guidance and number of steps; the settings of the model are marked."
+    "guidance, highest noise level with guidance, and number of steps; the settings of the model are marked."
 )
 
 
@@ -223,5 +223,12 @@ def _sweep_table(swept: Sweep) -> Table:
         ]
         for one in swept.points
     ]
-    columns = ("guidance / steps", "consistency", "diversity", "realism", "kernel distance", "s per galaxy")
+    columns = (
+        "guidance / to level / steps",
+        "consistency",
+        "diversity",
+        "realism",
+        "kernel distance",
+        "s per galaxy",
+    )
     return Table(columns, rows, "in brackets: 95 %")

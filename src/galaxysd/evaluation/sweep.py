@@ -36,6 +36,7 @@ class SweepSettings(Settings):
 
     n: int = Field(default=250, ge=LEAST, description="galaxies dreamed with each setting")
     guidance: tuple[float, ...] = Field(default=(1.0, 1.5, 2.0, 3.0), min_length=1, description="scales, 1 is none")
+    to_level: tuple[float, ...] = Field(default=(0.95, 1.0), min_length=1, description="highest noise level guided")
     steps: tuple[int, ...] = Field(default=(6, 12), min_length=1, description="noise levels")
 
 
@@ -65,7 +66,8 @@ class SweepPoint(Settings):
         """Short text for a drawing."""
         if self.sampling is None:
             return "real galaxies"
-        text = f"{self.sampling.guidance.scale:g} / {self.sampling.steps}"
+        guidance = self.sampling.guidance
+        text = f"{guidance.scale:g} / {guidance.to_level:g} / {self.sampling.steps}"
         return f"{text} (own)" if self.own else text
 
 
@@ -107,9 +109,11 @@ def sweep(
     ground = Ground(datasets, settings.data, encoder, Cache(cache or Path(out).parent / CACHE))
     pipeline = GalaxyPipeline.from_pretrained(model)
     own = pipeline.sampling()
-    tried = [
-        pipeline.sampling(steps=steps, guidance=scale) for scale, steps in itertools.product(grid.guidance, grid.steps)
-    ]
+    tried = []
+    for scale, top, steps in itertools.product(grid.guidance, grid.to_level, grid.steps):
+        setting = pipeline.sampling(steps=steps, guidance=scale).model_dump()
+        setting["guidance"]["to_level"] = top
+        tried.append(SamplingSettings.parse(setting, "sampling"))
     run = Run.open(
         out,
         SweepIdentity(
