@@ -7,42 +7,37 @@ again: a part is whole or not there.
 
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from galaxysd.discovery.score import Judge, score_chunk
 from galaxysd.discovery.survey import Chunk
 from galaxysd.errors import InputError
-from galaxysd.images.framing import Framing
+
+Judge = TypeVar("Judge")
 
 
-class Worker:
+class Worker(Generic[Judge]):
     """Scores chunks in a process of its own; the judge is loaded once (the calling shape of `map_batches`)."""
 
-    def __init__(self, framing: dict[str, Any], load: Callable[[], Judge], out: str) -> None:
+    def __init__(self, score: Callable[[Chunk, Judge], int], load: Callable[[], Judge]) -> None:
         import torch
 
         torch.set_num_threads(1)  # one process per core
-        self.framing, self.judge, self.out = Framing(**framing), load(), Path(out)
+        self.score, self.judge = score, load()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Batch of one chunk (as JSON) -> the number of its images."""
-        count = [
-            score_chunk(Chunk.model_validate_json(text), self.framing, self.judge, self.out) for text in batch["chunk"]
-        ]
-        return {"images": count}
+        return {"images": [self.score(Chunk.model_validate_json(text), self.judge) for text in batch["chunk"]]}
 
 
-def score_on_ray(
-    chunks: list[Chunk], framing: Framing, load: Callable[[], Judge], out: Path, workers: int | None
+def on_ray(
+    chunks: list[Chunk], score: Callable[[Chunk, Judge], int], load: Callable[[], Judge], workers: int | None
 ) -> Iterator[int]:
     """Score chunks; yields the number of images of each as it is done.
 
     Args:
         chunks: what is left to do.
-        framing: of the images.
+        score: writes the part of a chunk to a folder shared by all machines, and counts its images; picklable.
         load: makes the judge in each worker.
-        out: folder of the parts, shared by all machines.
         workers: processes, by default one per core of the cluster.
 
     Raises:
@@ -71,7 +66,7 @@ def score_on_ray(
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(size, len(chunks))),
             num_cpus=1,
-            fn_constructor_kwargs={"framing": framing.model_dump(), "load": load, "out": str(out.resolve())},
+            fn_constructor_kwargs={"score": score, "load": load},
         )
         for row in counted.iter_rows():
             yield int(row["images"])

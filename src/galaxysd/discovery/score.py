@@ -8,6 +8,7 @@ nothing.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from galaxysd.discovery.ray_engine import on_ray
 from galaxysd.discovery.shortcut import equalise
 from galaxysd.discovery.survey import Chunk, Survey, read_chunk
 from galaxysd.errors import InputError
@@ -93,12 +95,8 @@ def score_survey(
     resumed = len(survey) - sum(chunk.count for chunk in waiting)
     began = time.monotonic()
     if waiting:
-        if engine == "ray":
-            from galaxysd.discovery.ray_engine import score_on_ray
-
-            done = score_on_ray(waiting, survey.framing, load, out, workers)
-        else:
-            done = _score_here(waiting, survey.framing, load(), out)
+        score = partial(score_chunk, framing=survey.framing, out=out.resolve())
+        done = on_ray(waiting, score, load, workers) if engine == "ray" else _here(waiting, score, load())
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(stderr=True)
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
@@ -113,7 +111,7 @@ def score_survey(
     )
 
 
-def score_chunk(chunk: Chunk, framing: Framing, judge: Judge, out: Path) -> int:
+def score_chunk(chunk: Chunk, judge: Judge, *, framing: Framing, out: Path) -> int:
     """Score one chunk and write its part; returns the number of its images."""
     rows: list[tuple[str, float | None, float | None, str | None]] = []
     for shown in read_chunk(chunk, framing):
@@ -142,6 +140,6 @@ def broken_images(out: Path) -> pl.DataFrame:
     return scan_scores(out).filter(pl.col("score").is_null()).select("id", reason="problem").collect()
 
 
-def _score_here(chunks: list[Chunk], framing: Framing, judge: Judge, out: Path) -> Iterator[int]:
+def _here(chunks: list[Chunk], score: Callable[[Chunk, Judge], int], judge: Judge) -> Iterator[int]:
     for chunk in chunks:
-        yield score_chunk(chunk, framing, judge, out)
+        yield score(chunk, judge)
