@@ -109,7 +109,8 @@ def our_step_seconds(recipe: Recipe, steps: int) -> list[float]:
     network = network_settings(recipe)
     tree = DecisionTree.load("gz2").union(DecisionTree.load("efigi"))
     torch.manual_seed(0)
-    task = FlowMatchingTask(GalaxyDenoiser(network, ImageScale(), tree, SURVEYS), recipe.task, Synthetic(network))
+    denoiser = GalaxyDenoiser(network, ImageScale(), tree, SURVEYS)
+    task = FlowMatchingTask(denoiser, recipe.task, Synthetic(network), recipe.sampling.sampler, recipe.sampling.steps)
     data = Synthetic(network)
     settings = recipe.fit.model_copy(update={"snapshot_every": NEVER, "checkpoint_minutes": NEVER})
     with tempfile.TemporaryDirectory() as folder:

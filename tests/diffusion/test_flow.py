@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxysd.diffusion import flow
-from galaxysd.diffusion.samplers import SAMPLERS, make_scheduler, sample
+from galaxysd.diffusion.samplers import LAST_DRAWING, SAMPLERS, draws, make_scheduler, sample
 from galaxysd.errors import InputError
 
 levels = st.floats(min_value=0.01, max_value=1.0)
@@ -73,7 +73,7 @@ def test_samplers_recover_a_gaussian(sampler: str, steps: int) -> None:
         variance = (1 - s) ** 2 * spread**2 + s**2
         return mean + (1 - s) * spread**2 / variance * (noisy - (1 - s) * mean)
 
-    noise = torch.randn((64, 3, 16, 16), generator=torch.Generator().manual_seed(1))
+    noise = torch.randn((64, 1, 3, 16, 16), generator=torch.Generator().manual_seed(1))
     drawn = sample(exact, noise, make_scheduler(sampler, steps))
     assert float(drawn.mean()) == pytest.approx(mean, abs=0.005)
     assert float(drawn.std()) == pytest.approx(spread, rel=0.06)
@@ -82,9 +82,28 @@ def test_samplers_recover_a_gaussian(sampler: str, steps: int) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_one_step_gives_the_mean(sampler: str) -> None:
     drawn = sample(
-        lambda noisy, level: torch.full_like(noisy, 0.25), torch.randn(2, 3, 4, 4), make_scheduler(sampler, 1)
+        lambda noisy, level: torch.full_like(noisy, 0.25), torch.randn(2, 1, 3, 4, 4), make_scheduler(sampler, 1)
     )
     assert torch.allclose(drawn, torch.full_like(drawn, 0.25), atol=1e-3)
+
+
+def test_renoise_takes_each_drawing_back_to_the_next_level() -> None:
+    """Where each drawing is a galaxy of the right spread, so is the last one, and only its noise says which."""
+    seen: list[tuple[float, torch.Tensor]] = []
+
+    def draw(noisy: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        seen.append((float(level[0]), noisy))
+        return torch.full_like(noisy, len(seen))
+
+    scheduler = make_scheduler("renoise", 4)
+    assert draws(scheduler) == 4 and draws(make_scheduler("euler", 4)) == 1
+    noise = torch.randn((2, 4, 3, 4, 4), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(sample(draw, noise, scheduler), torch.full((2, 3, 4, 4), 4.0))
+    levels = [level for level, _ in seen]
+    assert levels == pytest.approx(flow.time_grid(4, sigma_min=LAST_DRAWING), rel=1e-5)
+    for index, (level, noisy) in enumerate(seen):
+        expected = (1 - level) * index + level * noise[:, index]  # drawing number `index`, but nothing before the first
+        assert torch.allclose(noisy, expected, atol=1e-5)
 
 
 def test_unknown_sampler_and_absurd_steps() -> None:

@@ -30,22 +30,6 @@ SMALL = (
 )
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset folder of 80 toy galaxies, 16 px."""
-    folder = tmp_path_factory.mktemp("toy")
-    make_toy_survey(folder / "survey", n=80, seed=0, size=32)
-    catalog = read_votes(folder / "survey" / "votes.csv", tree=DecisionTree.load("gz2"), survey="toy")
-    build_dataset(
-        catalog,
-        ImageSource(folder / "survey" / "images"),
-        out=folder / "dataset",
-        framing=Framing(size=16),
-        survey="toy",
-    )
-    return folder / "dataset"
-
-
 def small(*more: str) -> Recipe:
     return Recipe.load("mini", (*SMALL, *more))
 
@@ -97,7 +81,7 @@ def test_recipe_overrides_are_checked(toy: Path, tmp_path: Path) -> None:
         train([toy], tmp_path / "odd", recipe=small("network.widths=[64, 96]"), images=8)
     with pytest.raises(InputError, match="batch"):
         Recipe.load("mini", ["fit.batch=many"])
-    with pytest.raises(InputError, match=r"neither a built-in recipe \(mini\) nor a YAML file"):
+    with pytest.raises(InputError, match=r"neither a built-in recipe \(mini, mini-sharp\) nor a YAML file"):
         Recipe.load("maxi")
 
 

@@ -12,7 +12,10 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
+from galaxysd.diffusion.adversarial import AdversarialSettings, AdversarialTask, denoiser_weights
+from galaxysd.diffusion.adversarial import make_optimizers as make_adversarial_optimizers
 from galaxysd.diffusion.card import model_card
+from galaxysd.diffusion.critic import FeatureMaps
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
 from galaxysd.diffusion.folder import Model, ModelRecord, SamplingSettings, SurveyInfo, load_model, save_model
@@ -46,6 +49,7 @@ class Recipe(RecipeSettings):
     task: TaskSettings = TaskSettings()
     data: DataSettings = DataSettings()
     fit: FitSettings = FitSettings()
+    adversarial: AdversarialSettings | None = Field(default=None, description="null: no critic")
     sampling: SamplingSettings = SamplingSettings()
     images: int = Field(default=1_000_000, ge=1, description="images budget unless the command says otherwise")
 
@@ -58,6 +62,7 @@ class TrainingIdentity(Settings):
     limit: int | None = None
     start: str | None = Field(default=None, description="hash of the model that training starts from; null: random")
     guide: str | None = Field(default=None, description="hash of the model that is to guide this one; null: none")
+    critic: str | None = Field(default=None, description="hash of the features that the critic sees; null: no critic")
 
 
 def train(
@@ -70,6 +75,7 @@ def train(
     limit: int | None = None,
     start: str | Path | None = None,
     guide: str | Path | None = None,
+    critic: FeatureMaps | None = None,
 ) -> dict[str, Any]:
     """Train a generator on dataset folders, or go on with a training.
 
@@ -83,6 +89,7 @@ def train(
         start: a model to go on from (fine-tuning); its network, tree and surveys must be those of this training.
             Its guide is kept.
         guide: a smaller or less trained model of the same data, for autoguidance (guidance.py).
+        critic: what the critic of an adversarial recipe sees.
 
     Returns:
         `run`, `model`, `images_seen`, `seconds`, `done`.
@@ -90,6 +97,11 @@ def train(
     Raises:
         InputError: the data or settings make no sense, or the run folder belongs to another training.
     """
+    if (recipe.adversarial is None) != (critic is None):
+        wanted = "needs a critic" if critic is None else "has no use for a critic"
+        raise InputError(f"recipe {recipe.name!r} {wanted}")
+    if critic is not None and start is None:
+        raise InputError(f"recipe {recipe.name!r} goes on from a trained model; name one to start from")
     opened = [Dataset.open(folder) for folder in datasets]
     earlier = None if start is None else load_model(start, torch.device("cpu"))
     guiding = None if guide is None else load_model(guide, torch.device("cpu"))
@@ -99,6 +111,7 @@ def train(
         limit=limit,
         start=None if earlier is None else earlier.hash,
         guide=None if guiding is None else guiding.hash,
+        critic=None if critic is None else critic.hash,
     )
     run = Run.open(out, identity)
     total = images or recipe.images
@@ -122,8 +135,13 @@ def train(
     weaker = guiding.denoiser if guiding is not None else None if earlier is None else earlier.guide
     if weaker is not None and not weaker.speaks_like(denoiser):
         raise InputError(f"{guide or start}: its guide has another tree, image scale or surveys than this training")
-    task = FlowMatchingTask(denoiser, recipe.task, held_out)
-    result = fit(task, pool, recipe.fit, run, Budget(images=total, minutes=minutes))
+    task = FlowMatchingTask(denoiser, recipe.task, held_out, recipe.sampling.sampler, recipe.sampling.steps)
+    budget = Budget(images=total, minutes=minutes)
+    if recipe.adversarial is None or critic is None:
+        result = fit(task, pool, recipe.fit, run, budget)
+    else:
+        duel = AdversarialTask(task, critic, recipe.adversarial)
+        result = fit(duel, pool, recipe.fit, run, budget, make_adversarial_optimizers)
     _export(run, identity, opened, pool, denoiser, result, earlier, guiding)
     summary = {"run": str(run.folder), "model": str(run.folder / "model"), **result}
     if result["done"]:
@@ -159,7 +177,7 @@ def _export(
 
     last = checkpoint.latest(run.folder)
     assert last is not None  # fit always leaves one
-    denoiser.load_state_dict(load_file(last / "average.safetensors"))
+    denoiser.load_state_dict(denoiser_weights(load_file(last / "average.safetensors")))
     normalise_weights(denoiser)  # an average of unit vectors is shorter than one
     scales = {data.survey: data.info.pixel_scale for data in reversed(datasets)}
     size = denoiser.unet.settings.size

@@ -3,6 +3,10 @@
 `euler` (order 1), `heun` (order 2, two evaluations a step) and `dpm++2m` (multistep order 2, one evaluation a step, Lu
 et al. 2022, arXiv 2211.01095). Each gets the same grid (`flow.time_grid`); the schedulers' own grids stop far above
 the noise of a galaxy image's sky, which is what leaves a sample without texture.
+
+Those three follow the ODE of a denoiser that draws means. A denoiser that was trained against a critic (adversarial.py)
+draws a galaxy at every level; `renoise` takes each drawing back to the next lower level with fresh noise, as the
+multistep sampling of consistency models does (Song et al. 2023, arXiv 2303.01469, algorithm 1).
 """
 
 from collections.abc import Callable
@@ -16,11 +20,12 @@ from diffusers import (
 )
 from torch import Tensor
 
-from galaxysd.diffusion.flow import time_grid, velocity
+from galaxysd.diffusion.flow import add_noise, time_grid, velocity
 from galaxysd.errors import InputError
 
-Sampler = Literal["euler", "heun", "dpm++2m"]
+Sampler = Literal["euler", "heun", "dpm++2m", "renoise"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
+LAST_DRAWING = 0.2  # noise to signal of the last level of `renoise`: below it there is nothing to draw
 Scheduler: TypeAlias = FlowMatchEulerDiscreteScheduler | FlowMatchHeunDiscreteScheduler | DPMSolverMultistepScheduler
 
 
@@ -36,6 +41,10 @@ def make_scheduler(sampler: str, steps: int) -> Scheduler:
         raise InputError(f"steps must lie between 1 and 1000, not {steps}")
     levels = time_grid(steps)
     scheduler: Scheduler
+    if sampler == "renoise":
+        scheduler = FlowMatchEulerDiscreteScheduler(stochastic_sampling=True)
+        scheduler.set_timesteps(sigmas=time_grid(steps, sigma_min=LAST_DRAWING))
+        return scheduler
     if sampler == "euler":
         scheduler = FlowMatchEulerDiscreteScheduler()
         scheduler.set_timesteps(sigmas=levels)
@@ -59,18 +68,31 @@ def make_scheduler(sampler: str, steps: int) -> Scheduler:
     return scheduler
 
 
+def draws(scheduler: Scheduler) -> int:
+    """How many images of noise a sample takes: one for an ODE, one for each level of `renoise`."""
+    return len(scheduler.timesteps) if scheduler.config.get("stochastic_sampling") else 1
+
+
 def sample(denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, scheduler: Scheduler) -> Tensor:
     """Integrate from pure noise to an image.
 
     Args:
         denoise: D(x_s, s) for a batch [B, 3, S, S] and levels [B].
-        noise: [B, 3, S, S], standard normal.
+        noise: [B, N, 3, S, S], standard normal; N is `draws(scheduler)`.
         scheduler: from `make_scheduler`; used once.
 
     Returns:
         [B, 3, S, S] in the units of the denoiser.
     """
-    state = float(scheduler.sigmas[0]) * noise  # x_s without its share of image, see flow.time_grid
+    levels: Tensor = scheduler.sigmas.to(noise)
+    state: Tensor = levels[0] * noise[:, 0]  # x_s without its share of image, see flow.time_grid
+    if scheduler.config.get("stochastic_sampling"):
+        # Not by the scheduler's step, whose noise would come from torch's one global generator.
+        drawn = denoise(state, levels[0].expand(len(state)))
+        for index in range(1, noise.shape[1]):
+            level = levels[index].expand(len(state))
+            drawn = denoise(add_noise(drawn, noise[:, index], level), level)
+        return drawn
     for timestep in scheduler.timesteps:
         level = (timestep / scheduler.config.num_train_timesteps).to(state).expand(len(state))
         change = velocity(state, denoise(state, level), level)

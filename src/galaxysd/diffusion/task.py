@@ -17,7 +17,7 @@ from galaxysd.diffusion.condition import Condition, as_told, encode, random_mask
 from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
-from galaxysd.diffusion.samplers import make_scheduler, sample
+from galaxysd.diffusion.samplers import Sampler, draws, make_scheduler, sample
 from galaxysd.images.sheet import contact_sheet
 from galaxysd.prompts import Vocabulary, parse
 from galaxysd.settings import Settings
@@ -46,10 +46,13 @@ class TaskSettings(Settings):
 class FlowMatchingTask:
     """Train a `GalaxyDenoiser` (protocol `Task` of training/fit.py)."""
 
-    def __init__(self, model: GalaxyDenoiser, settings: TaskSettings, held_out: GalaxyPool) -> None:
+    def __init__(
+        self, model: GalaxyDenoiser, settings: TaskSettings, held_out: GalaxyPool, sampler: Sampler, steps: int
+    ) -> None:
+        """Args: model: it learns. held_out: galaxies of the held-out loss. sampler, steps: how the sheet is drawn."""
         self.model: nn.Module = model
         self.denoiser = model
-        self.settings = settings
+        self.settings, self.sampler, self.steps = settings, sampler, steps
         generator = torch.Generator().manual_seed(0)
         indices = np.linspace(0, len(held_out) - 1, min(256, len(held_out))).astype(np.int64)
         self.held_images = model.scale.encode(held_out.images(indices))
@@ -64,17 +67,7 @@ class FlowMatchingTask:
         images = self.denoiser.scale.encode(batch["images"])
         level = flow.sample_levels(len(images), self.settings.level_mean, self.settings.level_deviation, generator)
         noise = torch.randn(images.shape, generator=generator)
-        answers = self.denoiser.answers_of.cpu()
-        condition = Condition(batch["fractions"], batch["known"], batch["survey"])
-        condition = random_mask(
-            as_told(condition, answers, generator, rounded=self.settings.rounded, votes=self.settings.votes),
-            answers,
-            generator,
-            drop_all=self.settings.drop_all,
-            keep_all=self.settings.keep_all,
-            drop_survey=self.settings.drop_survey,
-            unknown_survey=len(self.denoiser.surveys),
-        ).to(device)
+        condition = self.told(batch, generator).to(device)
         images, noise, level = images.to(device), noise.to(device), level.to(device)
         denoised = model(flow.add_noise(images, noise, level), level, condition)
         weight = flow.loss_weight(level, self.denoiser.scale.spread, self.settings.least_error)
@@ -86,6 +79,20 @@ class FlowMatchingTask:
             if chosen.any():
                 measured[f"loss_{name}"] = float(errors.detach()[chosen].mean())
         return errors.mean(), measured
+
+    def told(self, batch: dict[str, Tensor], generator: torch.Generator) -> Condition:
+        """What is told of the galaxies of a batch: in other words, with questions hidden at random."""
+        answers = self.denoiser.answers_of.cpu()
+        condition = Condition(batch["fractions"], batch["known"], batch["survey"])
+        return random_mask(
+            as_told(condition, answers, generator, rounded=self.settings.rounded, votes=self.settings.votes),
+            answers,
+            generator,
+            drop_all=self.settings.drop_all,
+            keep_all=self.settings.keep_all,
+            drop_survey=self.settings.drop_survey,
+            unknown_survey=len(self.denoiser.surveys),
+        )
 
     @torch.no_grad()
     def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:
@@ -114,8 +121,10 @@ class FlowMatchingTask:
         for row, prompt in enumerate(self.settings.sheet):
             condition = encode([parse(prompt, vocabulary)] * columns, denoiser.tree, denoiser.surveys).to(device)
             weights = torch.ones(condition.known.shape, device=device)
-            noise = torch.randn((columns, 3, size, size), generator=torch.Generator().manual_seed(row)).to(device)
+            scheduler = make_scheduler(self.sampler, self.steps)
+            shape = (columns, draws(scheduler), 3, size, size)
+            noise = torch.randn(shape, generator=torch.Generator().manual_seed(row)).to(device)
             guided = GuidedDenoiser(denoiser, None, condition, weights, torch.zeros_like(weights), GuidanceSettings())
-            images = denoiser.scale.decode(sample(guided, noise, make_scheduler("dpm++2m", 16)))
+            images = denoiser.scale.decode(sample(guided, noise, scheduler))
             rows.append((prompt, images.permute(0, 2, 3, 1).cpu().numpy()))
         return contact_sheet(rows)

@@ -102,7 +102,7 @@ class TransformersEncoder:
         if lost := sorted(key for key in missing if "pooler" not in key):
             raise InputError(f"{self.name}: weights are missing ({lost[0]} and {len(lost) - 1} more)")
         self.preparation = Preparation.of(config, processor, self.name)
-        self._network = network.to(device).eval()
+        self.network = network.to(device).eval()
         meaning = {name: value for name, value in config.items() if name not in UNIMPORTANT}
         text = json.dumps([meaning, self.preparation.model_dump(), self._pooled], sort_keys=True, default=str)
         self.hash = fingerprint(network.state_dict(), text)
@@ -118,7 +118,7 @@ class TransformersEncoder:
         images = self.preparation.apply(pixels.to(self.device))
         precision = fast_precision(self.device)
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            seen = self._network(pixel_values=images)
+            seen = self.network(pixel_values=images)
         pooled: Tensor | None = getattr(seen, "pooler_output", None)
         if pooled is not None and self._pooled:
             return pooled.flatten(1).float()

@@ -120,7 +120,14 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget) -> dict[str, Any]:
+def fit(
+    task: Task,
+    data: Data,
+    settings: FitSettings,
+    run: Run,
+    budget: Budget,
+    optimize: Callable[[nn.Module, FitSettings], list[torch.optim.Optimizer]] = make_optimizers,
+) -> dict[str, Any]:
     """Train until the budget is spent or someone interrupts.
 
     Args:
@@ -129,6 +136,7 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
         settings: how to train.
         run: the folder for checkpoints, metrics and snapshots; resumes from its latest checkpoint.
         budget: images seen at the end, and minutes of this stretch.
+        optimize: which optimizers take the steps.
 
     Returns:
         `images_seen`, `seconds` (over all stretches), `done` (the images budget is reached).
@@ -140,7 +148,7 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
     world, rank = accelerator.num_processes, accelerator.process_index
     if settings.batch % world:
         raise InputError(f"batch {settings.batch} cannot be divided by {world} processes; choose a multiple")
-    optimizers = make_optimizers(task.model, settings)
+    optimizers = optimize(task.model, settings)
     task.model.to(accelerator.device)
     average = ExponentialMovingAverage(task.model, fraction=settings.average)
     images_seen, seconds = 0, 0.0
