@@ -145,6 +145,8 @@ def test_resume_gives_the_same_weights_and_the_model_samples_by_renoising(
     train([toy], tmp_path / "part", recipe=recipe, images=64, start=start, critic=Contrast())
     first, second = (load_file(tmp_path / name / "model" / WEIGHTS) for name in ("whole", "part"))
     assert all(torch.equal(first[name], second[name]) for name in first)
+    assert "Stretch 2: 64 images" in (tmp_path / "whole" / "model" / "README.md").read_text()
+    assert "against a critic (pull 9.0)" in (tmp_path / "whole" / "model" / "README.md").read_text()
     before = load_file(start / WEIGHTS)
     assert set(first) == set(before) and any(not torch.equal(first[name], before[name]) for name in first)
 

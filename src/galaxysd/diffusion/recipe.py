@@ -87,7 +87,7 @@ def train(
         minutes: stop after so many minutes; the same command continues.
         limit: use at most so many galaxies of each dataset (for trials).
         start: a model to go on from (fine-tuning); its network, tree and surveys must be those of this training.
-            Its guide is kept.
+            Its guide is kept, but not against a critic: away from means leads nowhere where there are drawings.
         guide: a smaller or less trained model of the same data, for autoguidance (guidance.py).
         critic: what the critic of an adversarial recipe sees.
 
@@ -185,7 +185,7 @@ def _export(
     guide, guide_training = None, None
     if guiding is not None:
         guide, guide_training = guiding.denoiser, {"model": guiding.hash, "training": guiding.record.training}
-    elif earlier is not None:
+    elif earlier is not None and identity.recipe.adversarial is None:
         guide, guide_training = earlier.guide, earlier.record.training.get("guide")
     record = ModelRecord(
         tree=pool.tree,
@@ -198,6 +198,7 @@ def _export(
             "data": pool.describe(),
             "data_hash": identity.content_hash(),
             "guide": guide_training,
+            "critic": identity.critic,
             "earlier": None if earlier is None else {"model": identity.start, "training": earlier.record.training},
             "images_seen": result["images_seen"],
             "hours": round(result["seconds"] / 3600, 2),
