@@ -122,10 +122,26 @@ def test_the_pull_is_so_many_times_that_of_the_squared_error(start: Path) -> Non
     assert length(8.0) == pytest.approx(8.0, rel=1e-3)
 
 
-def test_against_a_critic_drawings_from_noise_are_sharper(toy: Path, start: Path, tmp_path: Path) -> None:
+def test_the_critic_leaves_means_alone(start: Path) -> None:
+    pair, (noisy, level, told, weight, images, truth) = duel(start, pull=9.0)
+    shown = Truth(truth.images[:2], truth.condition[:2], truth.level[:2])
+    found: list[Tensor] = []
+
+    def remember(module: torch.nn.Module, inputs: tuple, output: Tensor) -> None:
+        output.register_hook(found.append)
+
+    pair.denoiser.register_forward_hook(remember)
+    pair(noisy, level, told, weight, images, shown)[0].backward()
+    drawn = pair.denoiser(noisy, level, told).detach()
+    own = 2 * (drawn - images) / drawn.numel()
+    assert torch.allclose(found[0][2:], own[2:], atol=1e-7)
+    assert not torch.allclose(found[0][:2], own[:2], atol=1e-5)
+
+
+def test_against_a_critic_drawings_are_sharper(toy: Path, start: Path, tmp_path: Path) -> None:
     def contrast(model: str | Path) -> float:
         pipeline = GalaxyPipeline.from_pretrained(model)
-        images = pipeline("toy", n=16, sampler="renoise", steps=1, guidance=1).images.astype(float)
+        images = pipeline("toy", n=16, sampler="drawing", steps=2, guidance=1).images.astype(float)
         return float(abs(images[:, 1:] - images[:, :-1]).mean())
 
     rate = "fit.learning_rate=0.02"
@@ -134,9 +150,7 @@ def test_against_a_critic_drawings_from_noise_are_sharper(toy: Path, start: Path
     assert contrast(tuned["model"]) > 1.3 * contrast(longer["model"])
 
 
-def test_resume_gives_the_same_weights_and_the_model_samples_by_renoising(
-    toy: Path, start: Path, tmp_path: Path
-) -> None:
+def test_resume_gives_the_same_weights_and_the_model_samples_by_drawing(toy: Path, start: Path, tmp_path: Path) -> None:
     recipe = sharp()
     whole = train([toy], tmp_path / "whole", recipe=recipe, images=64, start=start, critic=Contrast())
     assert (tmp_path / "whole" / "samples-000000000064.png").is_file()
@@ -151,7 +165,7 @@ def test_resume_gives_the_same_weights_and_the_model_samples_by_renoising(
     assert set(first) == set(before) and any(not torch.equal(first[name], before[name]) for name in first)
 
     pipeline = GalaxyPipeline.from_pretrained(whole["model"])
-    assert pipeline.sampling().sampler == "renoise"
+    assert pipeline.sampling().sampler == "drawing"
     (alone,) = pipeline("toy, spiral galaxy", seed=5).images
     together = pipeline(["toy", "toy, spiral galaxy"], seed=4).images
     assert (alone == together[1]).all()  # its noise is its own, at every level

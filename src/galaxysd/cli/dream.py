@@ -71,7 +71,7 @@ def generate(
     ] = None,
     steps: Annotated[int | None, Parameter(help="Sampling steps; default from the model.")] = None,
     guidance: Annotated[float | None, Parameter(help="Guidance scale, 1 for none; default from the model.")] = None,
-    sampler: Annotated[str | None, Parameter(help="euler, heun, dpm++2m or renoise; default from the model.")] = None,
+    sampler: Annotated[str | None, Parameter(help="euler, heun, dpm++2m or drawing; default from the model.")] = None,
     device: Device = "cpu",
     limit: Limit = None,
     as_json: AsJson = False,

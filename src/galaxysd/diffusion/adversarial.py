@@ -1,16 +1,19 @@
 """Adversarial fine-tuning as a task for training/fit.py: a denoiser that draws galaxies instead of their mean.
 
 A denoiser trained on squared error draws the mean of all galaxies that may hide behind the noise: a blur, wherever the
-noise leaves room. Here a critic (critic.py) compares what it draws with real galaxies of the same condition, from every
-noise level s, and the denoiser learns to draw one of them, as in denoising diffusion GANs (Xiao et al. 2022, arXiv
-2112.07804) and adversarial diffusion distillation (Sauer et al. 2023, arXiv 2311.17042). The squared error of flow
-matching keeps each drawing near the galaxy behind the noise, so condition and variety of the earlier model stay.
+noise leaves room. Here a critic (critic.py) compares what it draws with real galaxies of the same condition, and the
+denoiser learns to draw one of them, as in denoising diffusion GANs (Xiao et al. 2022, arXiv 2112.07804) and adversarial
+diffusion distillation (Sauer et al. 2023, arXiv 2311.17042). The squared error of flow matching keeps each drawing near
+the galaxy behind the noise, so condition and variety of the earlier model stay.
 
     denoiser:  w(s) |D(x_s, s, c) - x|^2 - a critic(D(x_s, s, c), c, s)
-    critic:    max(0, 1 - critic(real, c)) + max(0, 1 + critic(D(x_s, s, c), c, s))
+    critic:    max(0, 1 - critic(real, c, s)) + max(0, 1 + critic(D(x_s, s, c), c, s))
 
-a is such that, in each batch, the critic pulls at the drawing `pull` times as hard as the squared error does. What such
-a denoiser draws is no mean, so no ODE leads from noise to an image: sample it with `renoise` (samplers.py).
+a is such that, in each batch, the critic pulls at the drawing `pull` times as hard as the squared error does.
+
+The critic takes part below a noise level only. Above it, where size, place and light of a galaxy are decided, the
+denoiser goes on to learn means: an ODE over means reaches all kinds of galaxies, and drawings from hardly more than
+noise are too much alike. Sample such a model with `drawing` (samplers.py), which changes over at the same level.
 """
 
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ from galaxysd.diffusion.condition import Condition
 from galaxysd.diffusion.critic import Critic, FeatureMaps
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.network import normalise_weights
+from galaxysd.diffusion.samplers import CHANGE
 from galaxysd.diffusion.task import FlowMatchingTask
 from galaxysd.settings import Settings
 from galaxysd.training.fit import Batch, FitSettings
@@ -38,7 +42,9 @@ class AdversarialSettings(Settings):
     side: int = Field(default=96, ge=32, description="px at which the critic looks")
     pull: float = Field(default=9.0, gt=0, description="pull of the critic at a drawing / that of the squared error")
     lowest: float = Field(default=-2.5, description="least log noise to signal; below it there is nothing to invent")
-    highest: float = Field(default=4.4, description="largest log noise to signal; levels are uniform between the two")
+    change: float = Field(default=CHANGE, description="log noise to signal up to which the critic takes part")
+    highest: float = Field(default=4.4, description="largest log noise to signal")
+    means: float = Field(default=0.25, ge=0, lt=1, description="share of the galaxies from levels above `change`")
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class Duel(nn.Module):
         """The loss of one step, and what is worth logging.
 
         Args:
-            noisy: x_s [B, 3, S, S].
+            noisy: x_s [B, 3, S, S]; the critic sees what is drawn from the first `len(truth.level)` of them.
             level: s [B].
             condition: what the denoiser is told.
             weight: w(s) [B, 1, 1, 1].
@@ -82,7 +88,11 @@ class Duel(nn.Module):
             truth: other real galaxies for the critic.
         """
         normalise_weights(self.critic)
-        drawn = self.denoiser(noisy, level, condition)
+        denoised = self.denoiser(noisy, level, condition)
+        errors = (weight * (denoised - images).square()).mean(dim=(1, 2, 3))
+
+        first = slice(len(truth.level))
+        drawn, level, condition = denoised[first], level[first], condition[first]
         seen = drawn.detach().requires_grad_()
         maps = self._maps(seen)
         with torch.no_grad():
@@ -94,11 +104,10 @@ class Duel(nn.Module):
         frozen = {name: value.detach() for name, value in self.critic.named_parameters()}
         verdict = functional_call(self.critic, frozen, (maps, condition, level)).mean(dim=1)
         (pull,) = torch.autograd.grad(verdict.sum(), seen)
-        errors = (weight * (drawn - images).square()).mean(dim=(1, 2, 3))
-        own = 2 * weight * (seen.detach() - images) / images[0].numel()
+        own = 2 * weight[first] * (seen.detach() - images[first]) / images[0].numel()
         strength = self.pull * own.flatten(1).norm(dim=1).mean() / pull.flatten(1).norm(dim=1).mean().clamp(min=1e-12)
         # A linear form of the drawing whose gradient is the critic's pull; its value means nothing.
-        pulled = strength * (pull * drawn).sum() / len(drawn)
+        pulled = strength * (pull * drawn).sum() / len(images)
         measured = {
             "squared_error": errors.mean(),
             "critic": critic_loss,
@@ -122,7 +131,7 @@ def make_optimizers(model: nn.Module, settings: FitSettings) -> list[torch.optim
 class AdversarialTask:
     """Fine-tune a `GalaxyDenoiser` against a critic (protocol `Task` of training/fit.py).
 
-    Batches hold twice as many galaxies as are drawn: the second half is what the critic compares with.
+    Batches hold twice as many galaxies as the denoiser sees: the second half is what the critic compares with.
     """
 
     def __init__(self, flow_matching: FlowMatchingTask, features: FeatureMaps, settings: AdversarialSettings) -> None:
@@ -141,22 +150,34 @@ class AdversarialTask:
         device = next(model.parameters()).device
         images = self.denoiser.scale.encode(batch["images"])
         condition = self.flow_matching.told(batch, generator)
-        half = len(images) // 2
-        uniform = (torch.arange(half) + torch.rand(half, generator=generator)) / half
-        level = torch.sigmoid(self.settings.lowest + (self.settings.highest - self.settings.lowest) * uniform)
-        noise = torch.randn(images[:half].shape, generator=generator)
-        shuffled = level[torch.randperm(half, generator=generator)]
-        first, second = (
-            Condition(condition.fractions[part], condition.known[part], condition.survey[part]).to(device)
-            for part in (slice(half), slice(half, 2 * half))
+        half, settings = len(images) // 2, self.settings
+        means = round(half * settings.means)
+        level = torch.cat(
+            [
+                _levels(half - means, settings.lowest, settings.change, generator),
+                _levels(means, settings.change, settings.highest, generator),
+            ]
         )
-        truth = Truth(images[half : 2 * half].to(device), second, shuffled.to(device))
+        noise = torch.randn(images[:half].shape, generator=generator)
+        shown = slice(half, 2 * half - means)
+        truth = Truth(
+            images[shown].to(device),
+            condition[shown].to(device),
+            level[torch.randperm(half - means, generator=generator)].to(device),
+        )
+        told = condition[:half].to(device)
         images, noise, level = images[:half].to(device), noise.to(device), level.to(device)
         weight = flow.loss_weight(level, self.denoiser.scale.spread, self.flow_matching.settings.least_error)
         noisy = flow.add_noise(images, noise, level)
-        loss, measured = model(noisy, level, first, weight, images, truth)
+        loss, measured = model(noisy, level, told, weight, images, truth)
         return loss, {name: float(value) for name, value in measured.items()}
 
     def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:
         """That of flow matching, of the denoiser alone."""
         return self.flow_matching.snapshot(denoiser_weights(weights), folder, images_seen)
+
+
+def _levels(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Noise levels s [count] whose log noise to signal is uniform, stratified over the batch."""
+    uniform = (torch.arange(count) + torch.rand(count, generator=generator)) / max(count, 1)
+    return torch.sigmoid(low + (high - low) * uniform)

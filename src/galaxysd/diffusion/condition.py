@@ -38,6 +38,10 @@ class Condition:
         """Nothing known but the survey: the direction that guidance steers away from."""
         return Condition(torch.zeros_like(self.fractions), torch.zeros_like(self.known), self.survey)
 
+    def __getitem__(self, rows: slice) -> "Condition":
+        """Some galaxies of the batch."""
+        return Condition(self.fractions[rows], self.known[rows], self.survey[rows])
+
     def to(self, device: torch.device) -> "Condition":
         """The same on another device."""
         return Condition(self.fractions.to(device), self.known.to(device), self.survey.to(device))

@@ -22,7 +22,7 @@ from PIL import Image
 from galaxysd.diffusion.condition import encode
 from galaxysd.diffusion.folder import Model, SamplingSettings, load_model, save_model
 from galaxysd.diffusion.guidance import GuidedDenoiser, rarest_answer
-from galaxysd.diffusion.samplers import draws, make_scheduler, sample
+from galaxysd.diffusion.samplers import drawing_levels, make_scheduler, sample
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology, Vocabulary, caption, parse
 
@@ -139,7 +139,7 @@ class GalaxyPipeline:
             seed: first seed.
             steps: noise levels, default from the model.
             guidance: guidance scale, 1 for none, default from the model.
-            sampler: euler, heun, dpm++2m or renoise, default from the model.
+            sampler: euler, heun, dpm++2m or drawing, default from the model.
 
         Raises:
             InputError: a prompt or a value that makes no sense.
@@ -174,14 +174,15 @@ class GalaxyPipeline:
             for key, weight in wish.morphology.weighted_questions(tree).items():
                 weights[row, tree.questions.index(tree.by_key[key])] = weight
         scheduler = make_scheduler(settings.sampler, settings.steps)
-        noise = torch.stack([galaxy_noise(wish.seed, self.size, draws(scheduler)) for wish in padded])
+        drawings = drawing_levels(settings.sampler, settings.steps)
+        noise = torch.stack([galaxy_noise(wish.seed, self.size, max(1, len(drawings))) for wish in padded])
         answers = self.denoiser.answers_of.cpu()
         evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
         rarest = rarest_answer(condition, answers, evidence) * (weights == 1).all(dim=1, keepdim=True)
         denoise = GuidedDenoiser(
             self.denoiser, self.guide, condition.to(device), weights.to(device), rarest.to(device), settings.guidance
         )
-        images = sample(denoise, noise.to(device), scheduler)
+        images = sample(denoise, noise.to(device), scheduler, drawings)
         pixels = self.denoiser.scale.decode(images[: len(wishes)]).permute(0, 2, 3, 1)
         return np.ascontiguousarray(pixels.cpu().numpy())
 

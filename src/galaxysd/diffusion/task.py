@@ -17,7 +17,7 @@ from galaxysd.diffusion.condition import Condition, as_told, encode, random_mask
 from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
-from galaxysd.diffusion.samplers import Sampler, draws, make_scheduler, sample
+from galaxysd.diffusion.samplers import Sampler, drawing_levels, make_scheduler, sample
 from galaxysd.images.sheet import contact_sheet
 from galaxysd.prompts import Vocabulary, parse
 from galaxysd.settings import Settings
@@ -122,9 +122,10 @@ class FlowMatchingTask:
             condition = encode([parse(prompt, vocabulary)] * columns, denoiser.tree, denoiser.surveys).to(device)
             weights = torch.ones(condition.known.shape, device=device)
             scheduler = make_scheduler(self.sampler, self.steps)
-            shape = (columns, draws(scheduler), 3, size, size)
+            drawings = drawing_levels(self.sampler, self.steps)
+            shape = (columns, max(1, len(drawings)), 3, size, size)
             noise = torch.randn(shape, generator=torch.Generator().manual_seed(row)).to(device)
             guided = GuidedDenoiser(denoiser, None, condition, weights, torch.zeros_like(weights), GuidanceSettings())
-            images = denoiser.scale.decode(sample(guided, noise, scheduler))
+            images = denoiser.scale.decode(sample(guided, noise, scheduler, drawings))
             rows.append((prompt, images.permute(0, 2, 3, 1).cpu().numpy()))
         return contact_sheet(rows)
