@@ -11,7 +11,8 @@ import torch
 from tiny_model import save_tiny_model
 
 from galaxysd.diffusion import folder as model_folder
-from galaxysd.diffusion.folder import WEIGHTS, save_model
+from galaxysd.diffusion.card import model_card
+from galaxysd.diffusion.folder import WEIGHTS, load_model, resolve, save_model
 from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline, Wish
 from galaxysd.errors import InputError
 from galaxysd.images.sources import sha256_of
@@ -202,3 +203,9 @@ def test_golden_ten_steps(pipeline: GalaxyPipeline) -> None:
 
 
 GOLDEN = {"euler": 73.9, "heun": 92.6, "dpm++2m": 85.7}
+
+
+def test_the_shipped_card_is_what_its_record_says() -> None:
+    folder = resolve("mini")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card == model_card(load_model(folder, torch.device("cpu")).record, "mini")
