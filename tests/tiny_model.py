@@ -14,6 +14,17 @@ SURVEYS = {"sdss": 0.4, "sdss-r90": None, "efigi": None}  # token -> arcsec per 
 
 PLAIN = GuidanceSettings()
 
+# What makes a built-in recipe fit for a test on the toy survey.
+SMALL_RECIPE = (
+    "network.widths=[16, 16]",
+    "network.blocks=1",
+    "network.embedding=16",
+    "fit.batch=8",
+    "fit.log_every=16",
+    "fit.snapshot_every=32",
+    "task.sheet=['toy, spiral galaxy', 'toy']",
+)
+
 
 def save_tiny_model(folder: Path, *, seed: int = 0, size: int = 16, guidance: GuidanceSettings = PLAIN) -> Path:
     """Write the model folder; another seed is another model."""

@@ -1,10 +1,13 @@
 """The critic and the task that fine-tunes against it: each side follows its own loss, and drawings get sharper."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_model import SMALL_RECIPE
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,16 +18,6 @@ from galaxysd.diffusion.folder import WEIGHTS
 from galaxysd.diffusion.pipeline import GalaxyPipeline, galaxy_noise
 from galaxysd.diffusion.recipe import Recipe, train
 from galaxysd.errors import InputError
-
-SMALL = (
-    "network.widths=[16, 16]",
-    "network.blocks=1",
-    "network.embedding=16",
-    "fit.batch=8",
-    "fit.log_every=16",
-    "fit.snapshot_every=32",
-    "task.sheet=['toy, spiral galaxy', 'toy']",
-)
 
 
 class Contrast:
@@ -41,16 +34,30 @@ class Contrast:
         return [fine, functional.avg_pool2d(fine, 4)]
 
 
+class Interrupting(Contrast):
+    """The same, but someone presses Ctrl-C in the third step."""
+
+    calls = 0
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        self.calls += 1
+        if self.calls == 5:  # two in each step: drawn, real
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().__call__(images)
+
+
 @pytest.fixture(scope="module")
 def start(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that has seen 320 toy galaxies."""
     return Path(
-        train([toy], tmp_path_factory.mktemp("start") / "run", recipe=Recipe.load("mini", SMALL), images=320)["model"]
+        train([toy], tmp_path_factory.mktemp("start") / "run", recipe=Recipe.load("mini", SMALL_RECIPE), images=320)[
+            "model"
+        ]
     )
 
 
 def sharp(*more: str) -> Recipe:
-    return Recipe.load("mini-sharp", (*SMALL, *more))
+    return Recipe.load("mini-sharp", (*SMALL_RECIPE, *more))
 
 
 def duel(start: Path, pull: float) -> tuple[Duel, tuple[Tensor, Tensor, Condition, Tensor, Tensor, Truth]]:
@@ -146,7 +153,7 @@ def test_against_a_critic_drawings_are_sharper(toy: Path, start: Path, tmp_path:
 
     rate = "fit.learning_rate=0.02"
     tuned = train([toy], tmp_path / "run", recipe=sharp(rate), images=960, start=start, critic=Contrast())
-    longer = train([toy], tmp_path / "mse", recipe=Recipe.load("mini", (*SMALL, rate)), images=960, start=start)
+    longer = train([toy], tmp_path / "mse", recipe=Recipe.load("mini", (*SMALL_RECIPE, rate)), images=960, start=start)
     assert contrast(tuned["model"]) > 1.3 * contrast(longer["model"])
 
 
@@ -154,8 +161,8 @@ def test_resume_gives_the_same_weights_and_the_model_samples_by_drawing(toy: Pat
     recipe = sharp()
     whole = train([toy], tmp_path / "whole", recipe=recipe, images=64, start=start, critic=Contrast())
     assert (tmp_path / "whole" / "samples-000000000064.png").is_file()
-    part = train([toy], tmp_path / "part", recipe=recipe, images=64, start=start, critic=Contrast(), minutes=1e-9)
-    assert part["images_seen"] == 0
+    part = train([toy], tmp_path / "part", recipe=recipe, images=64, start=start, critic=Interrupting())
+    assert part["images_seen"] == 24 and not part["done"]
     train([toy], tmp_path / "part", recipe=recipe, images=64, start=start, critic=Contrast())
     first, second = (load_file(tmp_path / name / "model" / WEIGHTS) for name in ("whole", "part"))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -176,6 +183,6 @@ def test_a_critic_and_a_start_belong_to_the_recipe(toy: Path, start: Path, tmp_p
     with pytest.raises(InputError, match="'mini-sharp' needs a critic"):
         train([toy], tmp_path / "a", recipe=sharp(), images=8, start=start)
     with pytest.raises(InputError, match="'mini' has no use for a critic"):
-        train([toy], tmp_path / "b", recipe=Recipe.load("mini", SMALL), images=8, start=start, critic=Contrast())
+        train([toy], tmp_path / "b", recipe=Recipe.load("mini", SMALL_RECIPE), images=8, start=start, critic=Contrast())
     with pytest.raises(InputError, match="name one to start from"):
         train([toy], tmp_path / "c", recipe=sharp(), images=8, critic=Contrast())

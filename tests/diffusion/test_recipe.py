@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_model import SMALL_RECIPE
 
 from galaxysd.catalog import DecisionTree, read_votes
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
@@ -19,19 +20,9 @@ from galaxysd.images.framing import Framing
 from galaxysd.images.sources import ImageSource
 from galaxysd.images.toy import make_toy_survey
 
-SMALL = (
-    "network.widths=[16, 16]",
-    "network.blocks=1",
-    "network.embedding=16",
-    "fit.batch=8",
-    "fit.log_every=16",
-    "fit.snapshot_every=32",
-    "task.sheet=['toy, spiral galaxy', 'toy']",
-)
-
 
 def small(*more: str) -> Recipe:
-    return Recipe.load("mini", (*SMALL, *more))
+    return Recipe.load("mini", (*SMALL_RECIPE, *more))
 
 
 def test_train_generate_and_resume(toy: Path, tmp_path: Path) -> None:
