@@ -2,9 +2,9 @@
 
     python benchmarks/discovery.py --data DATASET --data DATASET --out OUT
 
-The images of the datasets are scored by an ensemble of the size and shape that `galaxysd discover` trains (its weights
-hardly matter here and are trained for a moment only, unless `--members` names real ones). Each run is a process of its
-own, with all that it starts; its memory is the sum over them. Scores of both engines are compared galaxy by galaxy.
+The images of the datasets are scored by a judge as `galaxysd discover` makes it, taught from a few galaxies only, since
+its weights hardly matter here. Each run is a process of its own, with all that it starts; its memory is the sum over
+them. Scores of both engines are compared galaxy by galaxy.
 """
 
 import argparse
@@ -16,18 +16,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from measure import Row, at_most, empty_folder, open_datasets, print_results, run_script
 
-from galaxysd.classification.classifier import train_classifier
-from galaxysd.discovery.discover import CLASSES, DiscoverSettings
-from galaxysd.discovery.lots import Lot, examples
-from galaxysd.discovery.score import ENGINES, scan_scores, score_survey, target_judge
+from galaxysd.discovery.discover import DiscoverSettings
+from galaxysd.discovery.judge import TargetJudge, train_judge
+from galaxysd.discovery.lots import UNLABELLED, Lot
+from galaxysd.discovery.score import ENGINES, scan_scores, score_survey
 from galaxysd.discovery.survey import Survey
+from galaxysd.embedding.encoders import load_encoder
 from galaxysd.images.dataset import Dataset
 
 SURVEYS = {"Galaxy Zoo 2": 239_695, "ten million galaxies": 10_000_000}
@@ -39,18 +39,15 @@ def shards(datasets: Sequence[Dataset]) -> list[Path]:
     return [dataset.folder / name for dataset in datasets for name in dataset.info.shards]
 
 
-def make_members(datasets: Sequence[Dataset], out: Path, settings: DiscoverSettings) -> list[str]:
-    """An ensemble of the shape of a search, trained on 128 galaxies for a moment."""
+def make_judge(datasets: Sequence[Dataset], encoder: str) -> TargetJudge:
+    """A judge of the shape of a search, taught from 128 galaxies; the same in every process."""
     images = next(images for _, images in datasets[0].pixels(batch=128))
     lots = [
         Lot(name, label, tuple(f"{name}{row}" for row in range(len(part))), part, dreamed=False)
-        for label, (name, part) in enumerate(zip(CLASSES, np.array_split(images, 2), strict=True))
+        for label, (name, part) in enumerate(zip((UNLABELLED, "known"), np.array_split(images, 2), strict=True))
     ]
-    learned = examples(lots)
-    how = settings.classifier.model_copy(update={"images": 2 * settings.classifier.fit.batch})
-    for member in range(settings.members):
-        train_classifier(learned, learned.take([]), CLASSES, out / str(member), how, seed=member)
-    return [str(out / str(member) / "model") for member in range(settings.members)]
+    settings = DiscoverSettings()
+    return train_judge(load_encoder(encoder), lots, [], settings.judge, members=settings.members)
 
 
 def resident(root: int) -> float:
@@ -90,21 +87,18 @@ def run_family(command: Sequence[str]) -> tuple[str, float]:
 
 def score(options: argparse.Namespace) -> None:
     """Score once, and print the seconds it took; the part that runs in a process of its own."""
-    survey = Survey.open(shards(open_datasets(options.data)), limit=options.n)
+    datasets = open_datasets(options.data)
+    survey, judge = Survey.open(shards(datasets), limit=options.n), make_judge(datasets, options.encoder)
     began = time.perf_counter()
-    load = partial(target_judge, options.members, orientations=options.orientations)
-    score_survey(survey, load, options.scores, engine=options.score, workers=options.workers)
+    score_survey(survey, judge, options.scores, engine=options.score, workers=options.workers)
     print(json.dumps({"images": len(survey), "seconds": time.perf_counter() - began}))
 
 
-def measured(
-    options: argparse.Namespace, engine: str, n: int | None, members: Sequence[str], scores: Path
-) -> dict[str, Any]:
+def measured(options: argparse.Namespace, engine: str, n: int | None, scores: Path) -> dict[str, Any]:
     """One run of an engine."""
     command = [sys.executable, __file__, "--score", engine, "--scores", str(scores), "--out", str(options.out)]
     command += [part for folder in options.data for part in ("--data", str(folder))]
-    command += [part for member in members for part in ("--members", member)]
-    command += ["--orientations", str(options.orientations)]
+    command += ["--encoder", options.encoder]
     command += [] if n is None else ["--n", str(n)]
     command += [] if options.workers is None else ["--workers", str(options.workers)]
     text, peak = run_family(command)
@@ -130,19 +124,17 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     total = sum(len(dataset) for dataset in datasets)
     out = empty_folder(options.out)
     with tempfile.TemporaryDirectory(dir=out) as place:
-        members = options.members or make_members(datasets, Path(place) / "members", DiscoverSettings())
         runs = [
-            measured(options, "process", n, members, Path(place) / f"process-{n or total}")
+            measured(options, "process", n, Path(place) / f"process-{n or total}")
             for n in (total // 4, total // 2, None)
         ]
         difference = None
         if "ray" in options.engines:
-            runs.append(measured(options, "ray", None, members, Path(place) / "ray"))
+            runs.append(measured(options, "ray", None, Path(place) / "ray"))
             difference = largest_difference(Path(place) / f"process-{total}", Path(place) / "ray")
     return {
         "galaxies": total,
-        "members": len(members),
-        "orientations": options.orientations,
+        "encoder": options.encoder,
         "runs": runs,
         "largest_difference": difference,
         "hours": {name: n / runs[2]["per_second"] / 3600 for name, n in SURVEYS.items()},
@@ -165,7 +157,7 @@ def show(result: dict[str, Any]) -> None:
         rows.append(Row("Ray over one process", f"{ray['per_second'] / whole['per_second']:.2f}"))
         rows.append(at_most("largest difference of a score", result["largest_difference"], 1e-5, "", 7))
     rows += [Row(f"{name} on one process", f"{hours:,.1f} h") for name, hours in result["hours"].items()]
-    caption = f"{result['members']} classifiers, {result['orientations']} orientations of each galaxy"
+    caption = f"encoder {result['encoder']}"
     print_results("scoring a survey", rows, caption)
 
 
@@ -173,10 +165,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how fast a survey is searched.")
     parser.add_argument("--data", type=Path, action="append", required=True, help="dataset folder; repeatable")
     parser.add_argument("--out", type=Path, required=True, help="folder for discovery.json")
-    parser.add_argument("--members", action="append", default=[], help="classifier folder; repeatable")
+    parser.add_argument("--encoder", default="galaxyemb", help="as for galaxysd discover")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--workers", type=int, help="processes of Ray, by default one per core")
-    parser.add_argument("--orientations", type=int, default=DiscoverSettings().orientations)
     parser.add_argument("--score", choices=ENGINES, help=argparse.SUPPRESS)
     parser.add_argument("--scores", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--n", type=int, help=argparse.SUPPRESS)

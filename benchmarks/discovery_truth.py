@@ -9,8 +9,8 @@ methods that never saw it. Ranks within parts are pooled. Methods:
     real          a classifier on the k real ones, unlabelled galaxies as negatives
     weights, focal, oversampled    the same with class weights, focal loss, or balanced draws and strong augmentation
     neighbour, probe    GalaxyEmb: distance to the nearest known one; logistic regression on features
-    dreams        the classifier of `galaxysd discover`, with dreams of the generator as it is
-    dreams probe  the probe, with the same dreams
+    dreams        the judge of `galaxysd discover`: the probe, with dreams of the generator as it is
+    dreams network      oversampled, with the same dreams
     tuned         as dreams, after the generator was fine-tuned on the k real ones (those of its split `train`)
 
 Out: OUT/TARGET/truth.json, curves.png and the scores of every step, which a second call takes up. Two targets run side
@@ -34,10 +34,11 @@ from pydantic import Field
 from rich.table import Table
 
 from galaxysd.classification.classifier import ClassifierSettings, train_classifier
+from galaxysd.classification.examples import Examples
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
-from galaxysd.discovery.discover import CLASSES, DiscoverSettings
-from galaxysd.discovery.lots import Lot, dreamed_lot, examples
+from galaxysd.discovery.judge import JudgeSettings, features_of, fit_members
+from galaxysd.discovery.lots import Lot, dreamed_lot
 from galaxysd.discovery.reasons import nearest
 from galaxysd.discovery.shortcut import equalise
 from galaxysd.discovery.target import make_lesson
@@ -59,7 +60,9 @@ CLASSIFIERS: dict[str, dict[str, Any]] = {
     "focal": {"loss": "focal"},
     "oversampled": {"balanced": True, "augmentation": "strong"},
 }
-WITHOUT_SHOTS = ("dreams", "dreams probe")  # methods that need no known galaxy
+WITH_DREAMS: dict[str, Any] = {**CLASSIFIERS["oversampled"], "dreamed_share": 0.85}
+CLASSES = ("other", "target")
+WITHOUT_SHOTS = ("dreams", "dreams network")  # methods that need no known galaxy
 RIVALS = ("real", "weights", "focal", "oversampled", "neighbour", "probe")
 TRAINED, TUNED, DREAMED = 180.0, 40.0, 7.0  # images a second on one core: classifier, generator, dreams
 
@@ -83,13 +86,20 @@ TARGETS = {
         searched="TRUE",
         prompt="efigi, early-type galaxy, {dust lane:1.3}",
     ),
-    # It saw rings, but none of those that are searched.
+    # It saw rings and mergers, but none of those that are searched.
     "rings": Target(
         survey="sdss",
         folder="gz2_fixed_scale",
         where="t06_odd_a14_yes > 0.5 AND t06_odd_votes >= 20 AND t08_odd_feature_a19_ring > 0.5",
         searched="split <> 'train'",
         prompt="sdss, ring galaxy",
+    ),
+    "mergers": Target(
+        survey="sdss",
+        folder="gz2_fixed_scale",
+        where="t06_odd_a14_yes > 0.5 AND t06_odd_votes >= 20 AND t08_odd_feature_a24_merger > 0.5",
+        searched="split <> 'train'",
+        prompt="sdss, merger",
     ),
 }
 
@@ -176,6 +186,19 @@ def real_lots(sky: Sky, task: Task) -> list[Lot]:
     ]
 
 
+def examples(lots: Sequence[Lot]) -> Examples:
+    """Examples for a classifier, all equalised."""
+    count = sum(len(lot.ids) for lot in lots)
+    return Examples(
+        pixels=planes(equalise(np.concatenate([lot.images for lot in lots if lot.ids]))),
+        labels=np.concatenate([np.full(len(lot.ids), lot.label, np.int64) for lot in lots]),
+        ids=tuple(name for lot in lots for name in lot.ids),
+        ra=np.full(count, np.nan),
+        dec=np.full(count, np.nan),
+        dreamed=np.concatenate([np.full(len(lot.ids), lot.dreamed) for lot in lots]),
+    )
+
+
 class Bench:
     """One experiment: every step leaves its scores in a file and is not done twice."""
 
@@ -198,7 +221,7 @@ class Bench:
         """Of all galaxies, computed once."""
         if self._features is None:
             self._features = self._kept(
-                "features", lambda: self.encoder.features(equalise(self.sky.images)).astype(np.float64)
+                "features", lambda: features_of(self.encoder, self.sky.images).astype(np.float64)
             )
         return self._features
 
@@ -228,15 +251,15 @@ class Bench:
         return pooled
 
     def _judge(self, method: str, task: Task) -> Floats:
+        if method == "neighbour":
+            return -nearest(self.features[task.searched], self.features[task.known])[1]
+        real = real_lots(self.sky, task)
         if method in CLASSIFIERS:
-            return self._classifier(method, task, real_lots(self.sky, task), CLASSIFIERS[method])
-        if method in ("neighbour", "probe"):
-            return self._embedding(method, task, [])
-        if method == "dreams probe":
-            return self._embedding("probe", task, self.dreams(self.model, 0))
-        model = self.model if method == "dreams" else self._tuned(task)
-        lots = [*self.dreams(model, 0), *real_lots(self.sky, task)]
-        return self._classifier(method, task, lots, DiscoverSettings().classifier.model_dump(exclude={"fit", "images"}))
+            return self._classifier(method, task, real, CLASSIFIERS[method])
+        if method == "dreams network":
+            return self._classifier(method, task, [*self.dreams(self.model, 0), *real], WITH_DREAMS)
+        dreamed = [] if method == "probe" else self.dreams(self._tuned(task) if method == "tuned" else self.model, 0)
+        return self._probe(task, dreamed, real)
 
     def _classifier(self, method: str, task: Task, lots: list[Lot], how: Mapping[str, Any]) -> Floats:
         learned = examples(lots)
@@ -246,24 +269,14 @@ class Bench:
         searched = planes(equalise(self.sky.images[task.searched]))
         return trained.probabilities(searched, self.settings.orientations)[:, 1]
 
-    def _embedding(self, method: str, task: Task, dreamed: list[Lot]) -> Floats:
-        searched, known = self.features[task.searched], self.features[task.known]
-        if method == "neighbour":
-            return -nearest(searched, known)[1]
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        lots = [(self.encoder.features(equalise(lot.images)), lot.label) for lot in dreamed]
-        learned = [known, self.features[task.unlabelled], *(features for features, _ in lots)]
-        labels = [
-            np.ones(len(known)),
-            np.zeros(len(task.unlabelled)),
-            *(np.full(len(one), label) for one, label in lots),
-        ]
-        model: Any = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000))
-        model.fit(np.concatenate(learned), np.concatenate(labels))
-        return np.asarray(model.decision_function(searched))
+    def _probe(self, task: Task, dreamed: list[Lot], real: list[Lot]) -> Floats:
+        """What the judge of a search says, as one member that learns from all unlabelled galaxies."""
+        seen = [features_of(self.encoder, lot.images) for lot in dreamed]
+        seen += [self.features[places] for places in (task.known, task.unlabelled)]
+        filled = [(lot, features) for lot, features in zip([*dreamed, *real], seen, strict=True) if lot.ids]
+        lots, features = zip(*filled, strict=True)
+        (probe,) = fit_members(lots, features, [], [], JudgeSettings(), members=1)
+        return probe.probabilities(self.features[task.searched])[:, 1]
 
     def _tuned(self, task: Task) -> Path:
         """The generator fine-tuned on the known galaxies, with some others so that it forgets nothing else."""
@@ -310,7 +323,7 @@ def methods_at(shots: int) -> tuple[str, ...]:
 def plan(settings: TruthSettings) -> list[Row]:
     """What is to be done for one target, and how long it takes on one core."""
     with_shots = sum(shots > 0 for shots in settings.shots)
-    trainings = settings.seeds * ((len(CLASSIFIERS) + 1) * with_shots + len(settings.shots))
+    trainings = settings.seeds * (len(CLASSIFIERS) * with_shots + len(settings.shots))
     tunings = settings.seeds * with_shots
     dreams = (tunings + 1) * (settings.dreams + 3 * settings.near_misses)
     parts = {
@@ -329,7 +342,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     dataset = next((one for one in datasets if one.folder.name == target.folder), None)
     if dataset is None:
         raise SystemExit(f"--data: the target needs the dataset folder {target.folder}")
-    encoder = load_encoder(options.encoder, orientations=8)
+    encoder = load_encoder(options.encoder)
     model = GalaxyPipeline.from_pretrained(options.model)
     identity = TruthIdentity(
         settings=settings, target=target, model=model.model_hash, encoder=encoder.hash, data=dataset.info.inputs
@@ -353,7 +366,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         gains = {
             f"{ours} over {rival}": gain(scores[ours], scores[rival], true, share, resamples=settings.resamples)
             for share in EFFORTS[1:2]
-            for ours in ("dreams", "dreams probe", "tuned")
+            for ours in ("dreams", "dreams network", "tuned")
             for rival in RIVALS
             if ours in scores and rival in scores
         }

@@ -39,8 +39,7 @@ def test_estimates_follow_from_the_speed(capsys: pytest.CaptureFixture[str]) -> 
     run = {"engine": "process", "images": 100, "seconds": 1.0, "peak_mb": 500.0, "per_second": 100.0}
     discovery.show(
         {
-            "members": 3,
-            "orientations": 8,
+            "encoder": "galaxyemb",
             "runs": [run, run, run, {**run, "engine": "ray", "per_second": 150.0}],
             "largest_difference": 0.0,
             "hours": {name: n / 100 / 3600 for name, n in discovery.SURVEYS.items()},

@@ -88,5 +88,5 @@ def test_the_gain_of_a_better_list_lies_above_one() -> None:
 
 def test_the_plan_counts_every_step() -> None:
     rows = truth_of.plan(TruthSettings())
-    assert rows[0].what.startswith("95 classifiers") and rows[1].what.startswith("15 fine-tunings")
-    assert truth_of.methods_at(0) == ("dreams", "dreams probe") and "tuned" in truth_of.methods_at(3)
+    assert rows[0].what.startswith("80 classifiers") and rows[1].what.startswith("15 fine-tunings")
+    assert truth_of.methods_at(0) == ("dreams", "dreams network") and "tuned" in truth_of.methods_at(3)

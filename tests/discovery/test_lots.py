@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from galaxysd.discovery.lots import Lot, examples, share, split
+from galaxysd.discovery.lots import Lot, places, split
 
 
 def lot(kind: str, n: int, *, label: int = 0, dreamed: bool = False) -> Lot:
@@ -21,12 +21,6 @@ def test_every_kind_is_held_out_by_the_same_share_and_nothing_is_in_both() -> No
 
 def test_members_share_unlabelled_galaxies_only() -> None:
     unlabelled, known = lot("unlabelled", 11), lot("known", 3, label=1)
-    parts = [share(unlabelled, member, 3).ids for member in range(3)]
-    assert sorted(name for part in parts for name in part) == sorted(unlabelled.ids)
-    assert all(share(known, member, 3) is known for member in range(3))
-
-
-def test_examples_say_who_made_them() -> None:
-    made = examples([lot("target", 3, label=1, dreamed=True), lot("vetted", 0), lot("unlabelled", 2)])
-    assert made.labels.tolist() == [1, 1, 1, 0, 0] and made.dreamed.tolist() == [True, True, True, False, False]
-    assert tuple(made.pixels.shape) == (5, 3, 8, 8)
+    parts = [places(unlabelled, member, 3) for member in range(3)]
+    assert sorted(np.concatenate(parts)) == list(range(11))
+    assert all(places(known, member, 3).tolist() == [0, 1, 2] for member in range(3))

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +42,8 @@ def test_ray_scores_the_same_after_a_worker_was_killed(tmp_path: Path, monkeypat
     (tmp_path / "images" / "g4.png").write_bytes(b"")
     survey = Survey.open(tmp_path / "images", framing=Framing(size=8))
     (tmp_path / "alive").touch()
-    alone = score_survey(survey, partial(judge_that_dies_once, str(tmp_path / "alive")), tmp_path / "process")
-    ray = score_survey(
-        survey, partial(judge_that_dies_once, str(tmp_path / "died")), tmp_path / "ray", engine="ray", workers=1
-    )
+    alone = score_survey(survey, judge_that_dies_once(str(tmp_path / "alive")), tmp_path / "process")
+    ray = score_survey(survey, judge_that_dies_once(str(tmp_path / "died")), tmp_path / "ray", engine="ray", workers=1)
     assert (tmp_path / "died").is_file() and ray.broken == alone.broken == 1
     one, other = (scan_scores(tmp_path / name).collect() for name in ("process", "ray"))
     assert one["id"].to_list() == other["id"].to_list() and len(other) == 10

@@ -15,9 +15,9 @@ from galaxysd.errors import InputError
 from galaxysd.images.framing import Framing
 
 
-def brightness() -> Judge:
+def brightness(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A judge for whom the target is bright."""
-    return lambda images: (images.mean(axis=(1, 2, 3)) / 255, images.std(axis=(1, 2, 3)) / 255)
+    return images.mean(axis=(1, 2, 3)) / 255, images.std(axis=(1, 2, 3)) / 255
 
 
 @pytest.fixture
@@ -49,21 +49,21 @@ def test_what_is_scored_is_not_scored_again(survey: Survey, tmp_path: Path) -> N
             calls.append(len(images))
             if len(calls) > 2:
                 raise KeyboardInterrupt
-            return brightness()(images)
+            return brightness(images)
 
         return judge
 
     whole = tmp_path / "whole"
     score_survey(survey, brightness, whole)
     with pytest.raises(KeyboardInterrupt):
-        score_survey(survey, fails_after_two, tmp_path / "scores")
+        score_survey(survey, fails_after_two(), tmp_path / "scores")
     assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == [
         "part-000000.parquet",
         "part-000001.parquet",
     ]
     assert score_survey(survey, brightness, tmp_path / "scores").resumed == 6
     assert scan_scores(tmp_path / "scores").collect().equals(scan_scores(whole).collect())
-    assert score_survey(survey, fails_after_two, tmp_path / "scores").resumed == 11
+    assert score_survey(survey, fails_after_two(), tmp_path / "scores").resumed == 11
 
 
 def test_an_unknown_engine(survey: Survey, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ In: features [N, D] with classes. Out: calibrated probabilities. Features are br
 the strength of the L2 penalty is chosen on held-out galaxies, and so is the temperature (calibration.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +82,7 @@ def fit_probe(
     classes: int,
     *,
     sample_weights: Floats | None = None,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> Probe:
     """Fit a probe for every strength and keep the one under which the held-out classes are most likely.
 
@@ -91,6 +93,7 @@ def fit_probe(
         held_labels: [M].
         classes: K.
         sample_weights: how much each galaxy counts [N].
+        strengths: to choose from.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -98,7 +101,8 @@ def fit_probe(
     spread[spread < 1e-9] = 1.0
     scaled, scaled_held = (features - centre) / spread, (held_out - centre) / spread
     best: tuple[float, Probe] | None = None
-    strengths = STRENGTHS if len(held_labels) else (STRENGTHS[len(STRENGTHS) // 2],)
+    if not len(held_labels):
+        strengths = (strengths[len(strengths) // 2],)
     start = None
     for strength in strengths:
         model = LogisticRegression(C=strength, max_iter=ITERATIONS, tol=1e-3, warm_start=True)

@@ -42,9 +42,8 @@ class AdversarialSettings(Settings):
     side: int = Field(default=96, ge=32, description="px at which the critic looks")
     pull: float = Field(default=9.0, gt=0, description="pull of the critic at a drawing / that of the squared error")
     lowest: float = Field(default=-2.5, description="least log noise to signal; below it there is nothing to invent")
-    change: float = Field(default=CHANGE, description="log noise to signal up to which the critic takes part")
     highest: float = Field(default=4.4, description="largest log noise to signal")
-    means: float = Field(default=0.25, ge=0, lt=1, description="share of the galaxies from levels above `change`")
+    means: float = Field(default=0.4, ge=0, lt=1, description="share of the galaxies from levels above `CHANGE`")
 
 
 @dataclass(frozen=True)
@@ -154,8 +153,8 @@ class AdversarialTask:
         means = round(half * settings.means)
         level = torch.cat(
             [
-                _levels(half - means, settings.lowest, settings.change, generator),
-                _levels(means, settings.change, settings.highest, generator),
+                _levels(half - means, settings.lowest, CHANGE, generator),
+                _levels(means, CHANGE, settings.highest, generator),
             ]
         )
         noise = torch.randn(images[:half].shape, generator=generator)

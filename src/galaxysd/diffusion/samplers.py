@@ -27,7 +27,7 @@ from galaxysd.errors import InputError
 
 Sampler = Literal["euler", "heun", "dpm++2m", "drawing"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
-CHANGE = 1.0  # log noise to signal where means end and drawings begin
+CHANGE = 0.0  # log noise to signal where means end and drawings begin
 LAST_DRAWING = 0.2  # noise to signal of the last drawing: below it there is nothing to invent
 Scheduler: TypeAlias = FlowMatchEulerDiscreteScheduler | FlowMatchHeunDiscreteScheduler | DPMSolverMultistepScheduler
 

@@ -47,7 +47,7 @@ class Search(Settings):
     target: Line = Field(min_length=1, description="prompt of the target")
     survey: Name = Field(description="name of the survey that was searched")
     survey_hash: Name = Field(description="identity of its images")
-    model_hash: Name = Field(description="identity of the classifiers that scored")
+    model_hash: Name = Field(description="identity of what scored: generator, encoder, examples and settings")
     galaxies: int = Field(ge=1, description="galaxies that were scored, candidates or not")
 
 

@@ -45,8 +45,8 @@ COLUMNS = (
     _column("ra", "real", "pos.eq.ra;meta.main", "right ascension, ICRS; NaN if unknown", "deg"),
     _column("dec", "real", "pos.eq.dec;meta.main", "declination, ICRS; NaN if unknown", "deg"),
     _column("rank", "whole", "stat.rank", "place in the ranked list of the search, 1 is the best"),
-    _column("score", "real", "stat.probability", "probability of the target, mean over the classifiers"),
-    _column("uncertainty", "real", "stat.stdev;stat.probability", "standard deviation of score over the classifiers"),
+    _column("score", "real", "stat.probability", "probability of the target, mean over the ensemble"),
+    _column("uncertainty", "real", "stat.stdev;stat.probability", "standard deviation of score over the ensemble"),
     _column("votes_yes", "whole", "meta.number", "people who answered that it is the target"),
     _column("votes_no", "whole", "meta.number", "people who answered that it is not the target"),
     _column("votes_unsure", "whole", "meta.number", "people who could not say"),
@@ -59,7 +59,7 @@ COLUMNS = (
     _column("known_list", "text", "meta.dataset", "list it is in, else empty"),
     _column("known_separation", "real", "pos.angDistance", "distance to the nearest known galaxy, else NaN", "arcsec"),
     _column("image", "text", "meta.ref.url", "picture: address, or file in this folder; empty if there is none"),
-    _column("model_hash", "text", "meta.id;meta.software", "identity of the classifiers that scored"),
+    _column("model_hash", "text", "meta.id;meta.software", "identity of what scored"),
 )
 
 

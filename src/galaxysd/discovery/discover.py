@@ -4,23 +4,21 @@
 
     OUT/dreams/KIND.npy        dreams of the target and its near misses (target.py), shared by all rounds
     OUT/round-1/               a run folder: settings.yaml, done.json
-        members/N/             the classifiers of the ensemble
         scores/                a part per chunk of the survey (score.py)
         candidates.parquet     the best galaxies with their reasons (rank.py), candidates/*.png
         broken.parquet         id and reason of images that cannot be read, if there are any
         candidates.html        the page (discover_report.py)
     OUT/round-2/               the same after the answers about round 1 went back into training (rounds.py)
 
-The classifier has two classes, "other" and "target". It learns from dreams of the target against dreamed near misses
-and against galaxies of the survey, which count as "other": the target is rare, so few of them are mislabelled. Each
-member of the ensemble is given other galaxies of the survey, and none judges a galaxy that it was told to be "other"
-(bagging of unlabelled examples: Mordelet and Vert 2014, Pattern Recognition Letters 37, 201). Known and vetted galaxies
-join their class. The same command goes on where it was cut off.
+The judge (judge.py) learns from dreams of the target against dreamed near misses and against galaxies of the survey,
+which count as "other": the target is rare, so few of them are mislabelled. Each member of its ensemble is given other
+galaxies of the survey, and none judges a galaxy that it was told to be "other" (bagging of unlabelled examples:
+Mordelet and Vert 2014, Pattern Recognition Letters 37, 201). Known and vetted galaxies join their class. The same
+command goes on where it was cut off.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +28,15 @@ import polars as pl
 from pydantic import Field
 
 from galaxysd.catalog.catalog import Catalog
-from galaxysd.classification.classifier import ClassifierSettings, train_classifier
 from galaxysd.diffusion.data import DataSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.discovery.discover_report import write_page
+from galaxysd.discovery.judge import JudgeSettings, TargetJudge, train_judge
 from galaxysd.discovery.known import known_ids
-from galaxysd.discovery.lots import Lot, dreamed_lot, examples, gallery, share, split
+from galaxysd.discovery.lots import UNLABELLED, Lot, dreamed_lot, gallery, places, split, take
 from galaxysd.discovery.rank import explain_candidates, top
 from galaxysd.discovery.rounds import Answers, read_answers
-from galaxysd.discovery.score import Engine, Judge, broken_images, score_survey, target_judge
+from galaxysd.discovery.score import Engine, broken_images, score_survey
 from galaxysd.discovery.shortcut import Probe, probe
 from galaxysd.discovery.survey import Survey
 from galaxysd.discovery.target import Lesson, Seen, combination_seen, make_lesson, warnings_of
@@ -52,8 +50,6 @@ from galaxysd.settings import Settings
 
 Pixels = npt.NDArray[np.uint8]
 
-CLASSES = ("other", "target")
-
 
 class DiscoverSettings(Settings):
     """How to search."""
@@ -65,13 +61,9 @@ class DiscoverSettings(Settings):
         default=0.2, ge=0.2, le=0.5, description="share of all examples kept for calibration and probe"
     )
     members: int = Field(
-        default=3, ge=3, description="classifiers in the ensemble; two are left to judge what the third learned from"
+        default=3, ge=3, description="of the ensemble; two are left to judge what the third learned from"
     )
-    orientations: int = Field(default=8, ge=1, le=8, description="turns and flips that a score is the mean over")
-    classifier: ClassifierSettings = Field(
-        default=ClassifierSettings(balanced=True, augmentation="strong", dreamed_share=0.85, images=16_000),
-        description="each of them",
-    )
+    judge: JudgeSettings = JudgeSettings()
     candidates: int = Field(default=200, ge=1, description="galaxies in the list")
     mapped: int = Field(default=40, ge=0, description="candidates with an occlusion map, on the page")
 
@@ -103,7 +95,7 @@ class DiscoverReport(Settings):
     seen: Seen | None = Field(description="the combination in labelled training galaxies; null: none were given")
     warnings: tuple[str, ...]
     examples: dict[str, int] = Field(
-        description="galaxies of each kind that the classifiers learned from or were held against"
+        description="galaxies of each kind that the judge learned from or was held against"
     )
     probe: Probe
     images: int = Field(description="galaxies of the survey")
@@ -140,7 +132,7 @@ def discover(
         survey: dataset folder, folder or tar of images, or Parquet files of images.
         target: prompt, e.g. "early-type galaxy, {dust lane:1.3}".
         out: folder of the search.
-        encoder: in whose features examples are near.
+        encoder: in whose features galaxies are judged, and examples are near.
         model: the generator.
         positives: table of known galaxies of the target in the survey (known.py); they are learned from, not listed.
         exclude: table of galaxies that are neither learned from nor listed.
@@ -152,7 +144,7 @@ def discover(
         workers: processes of Ray.
         framing: of a survey that is not a dataset.
         limit: search about so many galaxies only.
-        seed: of dreams, draws and classifiers.
+        seed: of dreams and draws.
         settings: how.
 
     Raises:
@@ -204,21 +196,15 @@ def discover(
     ]
     lots += _real(listed, settings, seed, known, hidden, vetted)
     learned, held = split(lots, settings.held_out, seed)
-    trained = folder / "members"
-    for member in range(settings.members):
-        own = examples([share(lot, member, settings.members) for lot in learned])
-        train_classifier(own, examples(held), CLASSES, trained / str(member), settings.classifier, seed=seed + member)
-    members = [str(trained / str(member) / "model") for member in range(settings.members)]
-    load = partial(target_judge, orientations=settings.orientations)
-    judge = load(members)
-    found = {lot.kind: judge(lot.images)[0] for lot in held if lot.kind in ("mix", "unlabelled")}
-    gap = probe(found["unlabelled"], found["mix"], seed=seed)
+    judge = train_judge(encoder, learned, held, settings.judge, members=settings.members)
+    found = {lot.kind: judge(lot.images)[0] for lot in held if lot.kind in ("mix", UNLABELLED)}
+    gap = probe(found[UNLABELLED], found["mix"], seed=seed)
 
-    scored = score_survey(listed, partial(load, members), folder / "scores", engine=engine, workers=workers)
+    scored = score_survey(listed, judge, folder / "scores", engine=engine, workers=workers)
     if scored.broken:
         with replacing(folder / "broken.parquet") as path:
             broken_images(folder / "scores").write_parquet(path)
-    fair = _out_of_bag(next(lot for lot in learned if lot.kind == "unlabelled"), members, load, listed)
+    fair = _out_of_bag(next(lot for lot in learned if lot.kind == UNLABELLED), judge, listed)
     ranked = top(folder / "scores", settings.candidates, better=fair, exclude={*known, *hidden, *vetted.all})
     real_targets = [lot for lot in lots if lot.label == 1 and not lot.dreamed]
     candidates = explain_candidates(
@@ -268,7 +254,7 @@ def _real(
     """Galaxies of the survey: unlabelled ones, known ones, vetted ones."""
     apart = frozenset((*known, *hidden, *vetted.all))
     names, images = survey.sample(settings.unlabelled, seed=seed, without=apart)
-    lots = [_lot(survey, "unlabelled", 0, names, images)]
+    lots = [_lot(survey, UNLABELLED, 0, names, images)]
     denied = set(vetted.no)
     told = {
         "known": (1, [name for name in known if name not in denied]),
@@ -290,16 +276,14 @@ def _lot(survey: Survey, kind: str, label: int, names: Sequence[str], images: Pi
     return Lot(kind, label, tuple(f"{survey.token or 'survey'}:{name}" for name in names), images, dreamed=False)
 
 
-def _out_of_bag(
-    unlabelled: Lot, members: Sequence[str], load: Callable[[Sequence[str]], Judge], survey: Survey
-) -> pl.DataFrame:
+def _out_of_bag(unlabelled: Lot, judge: TargetJudge, survey: Survey) -> pl.DataFrame:
     """Scores of unlabelled training galaxies by the members that did not learn from them."""
     prefix = f"{survey.token or 'survey'}:"
     rows: list[tuple[str, float, float]] = []
-    for member in range(len(members)):
-        mine = share(unlabelled, member, len(members))
+    for member in range(len(judge.members)):
+        mine = take(unlabelled, places(unlabelled, member, len(judge.members)))
         if mine.ids:
-            scores, spreads = load([other for other in members if other != members[member]])(mine.images)
+            scores, spreads = judge.without(member)(mine.images)
             names = [name.removeprefix(prefix) for name in mine.ids]
             rows += zip(names, scores.tolist(), spreads.tolist(), strict=True)
     return pl.DataFrame(rows, schema={"id": pl.String, "score": pl.Float64, "spread": pl.Float64}, orient="row")
@@ -332,7 +316,7 @@ def _warnings(lesson: Lesson, seen: Seen | None, phrases: dict[str, str], gap: P
     found = warnings_of(lesson, seen, phrases)
     if not gap.passed:
         found.append(
-            f"the scores tell dreamed from real galaxies (area {gap.area.value:.2f}, 0.5 is chance): the classifiers "
+            f"the scores tell dreamed from real galaxies (area {gap.area.value:.2f}, 0.5 is chance): the judge "
             "may have learned the style of the dreams; trust the ranking less than the pictures"
         )
     return found

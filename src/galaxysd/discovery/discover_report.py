@@ -1,4 +1,4 @@
-"""The page of a search: what was looked for, whether the classifiers can be trusted, and the candidates with reasons.
+"""The page of a search: what was looked for, whether the judge can be trusted, and the candidates with reasons.
 
 In: the report of `discover` and its table of candidates. Out: one HTML file.
 """
@@ -46,7 +46,7 @@ def write_page(
             for name, n in report["examples"].items()
             if name not in {kind["name"] for kind in kinds}
         ],
-        "What the classifiers learned from",
+        "What the judge learned from",
     )
     parts: list[Part] = [taught, _strip(dreamed.images[:DREAMS], "dreams of the target")]
     parts += [f"Warning: {text}." for text in report["warnings"]]

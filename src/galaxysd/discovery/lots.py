@@ -1,7 +1,6 @@
-"""What the classifiers of a search learn from: lots of dreamed and of real galaxies, a kind each.
+"""What the judge of a search learns from: lots of dreamed and of real galaxies, a kind each.
 
-In: dreams, galaxies of the survey. Out: `Lot`s, split into what is learned from and what is held out, and the
-`Examples` of classification/ made of them.
+In: dreams, galaxies of the survey. Out: `Lot`s, split into what is learned from and what is held out.
 """
 
 from collections.abc import Sequence
@@ -11,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from galaxysd.classification.examples import Examples
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.discovery.rank import Gallery
-from galaxysd.discovery.score import planes
-from galaxysd.discovery.shortcut import equalise
 from galaxysd.discovery.target import Kind, dream_kind
 
 Pixels = npt.NDArray[np.uint8]
 
+UNLABELLED = "unlabelled"  # kind of the survey's own galaxies, of which hardly any is the target
 SEEDS = {"target": 0, "without": 1, "elsewhere": 2, "mix": 3}  # millions between the dreams of two kinds
 
 
@@ -63,23 +60,9 @@ def split(lots: Sequence[Lot], held_out: float, seed: int) -> tuple[list[Lot], l
     return learned, held
 
 
-def examples(lots: Sequence[Lot]) -> Examples:
-    """Examples as classifiers learn from them, all equalised."""
-    filled = [lot for lot in lots if lot.ids]
-    count = sum(len(lot.ids) for lot in filled)
-    return Examples(
-        pixels=planes(equalise(np.concatenate([lot.images for lot in filled]))),
-        labels=np.concatenate([np.full(len(lot.ids), lot.label, np.int64) for lot in filled]),
-        ids=tuple(name for lot in filled for name in lot.ids),
-        ra=np.full(count, np.nan),
-        dec=np.full(count, np.nan),
-        dreamed=np.concatenate([np.full(len(lot.ids), lot.dreamed) for lot in filled]),
-    )
-
-
-def share(lot: Lot, member: int, members: int) -> Lot:
-    """What a member of the ensemble learns from: its own part of the unlabelled galaxies, all of the others."""
-    return take(lot, np.arange(member, len(lot.ids), members)) if lot.kind == "unlabelled" else lot
+def places(lot: Lot, member: int, members: int) -> npt.NDArray[np.int64]:
+    """Which galaxies of a lot a member of the ensemble learns from: its own part of the unlabelled, all of others."""
+    return np.arange(member, len(lot.ids), members) if lot.kind == UNLABELLED else np.arange(len(lot.ids))
 
 
 def take(lot: Lot, places: npt.NDArray[np.int64]) -> Lot:

@@ -16,13 +16,13 @@ Judge = TypeVar("Judge")
 
 
 class Worker(Generic[Judge]):
-    """Scores chunks in a process of its own; the judge is loaded once (the calling shape of `map_batches`)."""
+    """Scores chunks in a process of its own, with a judge sent to it once (the calling shape of `map_batches`)."""
 
-    def __init__(self, score: Callable[[Chunk, Judge], int], load: Callable[[], Judge]) -> None:
+    def __init__(self, score: Callable[[Chunk, Judge], int], judge: Judge) -> None:
         import torch
 
         torch.set_num_threads(1)  # one process per core
-        self.score, self.judge = score, load()
+        self.score, self.judge = score, judge
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Batch of one chunk (as JSON) -> the number of its images."""
@@ -30,14 +30,14 @@ class Worker(Generic[Judge]):
 
 
 def on_ray(
-    chunks: list[Chunk], score: Callable[[Chunk, Judge], int], load: Callable[[], Judge], workers: int | None
+    chunks: list[Chunk], score: Callable[[Chunk, Judge], int], judge: Judge, workers: int | None
 ) -> Iterator[int]:
     """Score chunks; yields the number of images of each as it is done.
 
     Args:
         chunks: what is left to do.
         score: writes the part of a chunk to a folder shared by all machines, and counts its images; picklable.
-        load: makes the judge in each worker.
+        judge: who scores; picklable.
         workers: processes, by default one per core of the cluster.
 
     Raises:
@@ -66,7 +66,7 @@ def on_ray(
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(size, len(chunks))),
             num_cpus=1,
-            fn_constructor_kwargs={"score": score, "load": load},
+            fn_constructor_kwargs={"score": score, "judge": judge},
         )
         for row in counted.iter_rows():
             yield int(row["images"])

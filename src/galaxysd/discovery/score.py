@@ -1,13 +1,13 @@
-"""Score every galaxy of a survey with an ensemble, chunk by chunk, on one process or on Ray.
+"""Score every galaxy of a survey, chunk by chunk, on one process or on Ray.
 
-In: a `Survey` and a way to load an ensemble. Out: OUT/part-NNNNN.parquet, one per chunk: `id`, `score` (probability of
+In: a `Survey` and a judge (judge.py). Out: OUT/part-NNNNN.parquet, one per chunk: `id`, `score` (probability of
 the target, mean over the ensemble), `spread` (standard deviation over it), `problem` (why an image has no score). A
 part appears when it is whole, and is not made twice: a search that was cut off goes on, and a worker that died changes
 nothing.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,13 +17,11 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from galaxysd.discovery.ray_engine import on_ray
-from galaxysd.discovery.shortcut import equalise
 from galaxysd.discovery.survey import Chunk, Survey, read_chunk
 from galaxysd.errors import InputError
 from galaxysd.images.atomic import replacing
@@ -48,28 +46,9 @@ class ScoreReport(Settings):
     seconds: float = Field(description="time spent on the others, s")
 
 
-def target_judge(members: Sequence[str], *, orientations: int) -> Judge:
-    """The ensemble in these classifier folders as a judge of its class 1, the target; images are equalised first."""
-    from galaxysd.classification.classifier import GalaxyClassifier
-    from galaxysd.classification.predict import Ensemble
-
-    ensemble = Ensemble(tuple(GalaxyClassifier.load(Path(member)) for member in members))
-
-    def judge(images: Pixels) -> tuple[Floats, Floats]:
-        mean, spread = ensemble.predict(planes(equalise(images)), orientations)
-        return mean[:, 1], spread[:, 1]
-
-    return judge
-
-
-def planes(images: Pixels) -> torch.Tensor:
-    """uint8 [N, S, S, 3] -> uint8 tensor [N, 3, S, S]."""
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-
-
 def score_survey(
     survey: Survey,
-    load: Callable[[], Judge],
+    judge: Judge,
     out: str | Path,
     *,
     engine: Engine = "process",
@@ -79,7 +58,7 @@ def score_survey(
 
     Args:
         survey: what to search.
-        load: makes the judge; called in every process that scores, so it must be picklable for Ray.
+        judge: who scores; Ray sends it to its processes.
         out: folder of the parts.
         engine: `process`, or `ray` for more than one machine can hold or do.
         workers: processes of Ray, by default one per core.
@@ -96,7 +75,7 @@ def score_survey(
     began = time.monotonic()
     if waiting:
         score = partial(score_chunk, framing=survey.framing, out=out.resolve())
-        done = on_ray(waiting, score, load, workers) if engine == "ray" else _here(waiting, score, load())
+        done = on_ray(waiting, score, judge, workers) if engine == "ray" else _here(waiting, score, judge)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(stderr=True)
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:

@@ -1,4 +1,4 @@
-"""Guards against the shortcut of every classifier that learns from dreams: telling dreamed from real.
+"""Guards against the shortcut of all that learn from dreams: telling dreamed from real.
 
 In: images, and scores of real and of dreamed galaxies of the same mix. Out: images that went through one processing,
 and a `Probe` that says whether the score gives away who made a galaxy.
@@ -22,7 +22,7 @@ TOLERANCE = 0.1  # distance from chance up to which the probe counts as failed
 
 
 class Probe(Settings):
-    """Can the score of a classifier tell dreamed from real galaxies, none of which are what it looks for?"""
+    """Can the score tell dreamed from real galaxies, none of which are what is looked for?"""
 
     area: Estimate = Field(description="probability that a dreamed galaxy scores above a real one; 0.5: it cannot tell")
     passed: bool = Field(description="the interval reaches to within 0.1 of chance: no sign of a shortcut")

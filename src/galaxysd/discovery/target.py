@@ -1,4 +1,4 @@
-"""What to dream so that a classifier learns a rare feature, and nothing else.
+"""What to dream so that a judge learns a rare feature, and nothing else.
 
 In: a prompt, understood by a generator, and how often the generator saw each answer (`ModelRecord.evidence`). Out: the
 `Lesson`: the target and its near misses, all as morphologies, and what training has seen of it.
