@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from galaxysd.cli.shared import AsJson, Device, Encoder, Limit, Model, Out, app, show
+from galaxysd.cli.shared import AsJson, Device, Encoder, Limit, Model, Out, app, counted, show
 
 
 @app.command
@@ -28,7 +28,11 @@ def classify(
     report = predict_table(images, classifier, out, orientations=orientations, limit=limit, device=find_device(device))
     counts = "".join(f"\n{count:8,}  {name}" for name, count in report.counts.items())
     state = "already done" if report.already_done else f"{report.seconds:,.1f} s, {report.rejected:,} rejected"
-    show(report.model_dump(mode="json"), as_json, f"{report.galaxies:,} galaxies ({state}){counts}\n{report.file}")
+    show(
+        report.model_dump(mode="json"),
+        as_json,
+        f"{counted(report.galaxies, 'galaxy', 'galaxies')} ({state}){counts}\n{report.file}",
+    )
 
 
 @app.command

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from galaxysd.cli.shared import AsJson, Device, Limit, Model, Out, Seed, app, show
+from galaxysd.cli.shared import AsJson, Device, Limit, Model, Out, Seed, app, counted, show
 from galaxysd.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def generate(
         guidance=guidance,
         sampler=sampler,
     )
-    made = f"{report.galaxies:,} galaxies of {report.prompts:,} prompts"
+    made = f"{counted(report.galaxies, 'galaxy', 'galaxies')} of {counted(report.prompts, 'prompt', 'prompts')}"
     what = f"{made} in {report.seconds:g} s" if not report.already_done else f"already done: {made}"
     show(report.model_dump(mode="json"), as_json, f"{what}\nmanifest  {report.manifest}\nsheet     {report.sheet}")
 

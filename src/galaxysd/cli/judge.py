@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from galaxysd.cli.shared import AsJson, Device, Encoder, Limit, Out, Seed, app, show
+from galaxysd.cli.shared import AsJson, Device, Encoder, Limit, Out, Seed, app, counted, show
 from galaxysd.errors import InputError
 
 
@@ -28,7 +28,8 @@ def embed(
     chosen = load_encoder(encoder, find_device(device), orientations=orientations)
     report = write_features(images, chosen, out, limit=limit)
     state = "already done" if report.already_done else f"{report.seconds:,.1f} s"
-    text = f"{report.galaxies:,} galaxies x {report.dimension} features of {report.encoder} ({state})\n{report.file}"
+    made = f"{counted(report.galaxies, 'galaxy', 'galaxies')} x {report.dimension} features"
+    text = f"{made} of {report.encoder} ({state})\n{report.file}"
     show(report.model_dump(mode="json"), as_json, text)
 
 

@@ -30,3 +30,8 @@ app = App(
 def show(result: dict[str, Any], as_json: bool, text: str) -> None:
     """Print a result: as JSON, or the text."""
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else text)
+
+
+def counted(n: int, one: str, many: str) -> str:
+    """A number and its noun: "1 galaxy", "1,000 galaxies"."""
+    return f"{n:,} {one if n == 1 else many}"

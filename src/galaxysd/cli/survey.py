@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from galaxysd.cli.shared import AsJson, Limit, Out, Seed, app, show
+from galaxysd.cli.shared import AsJson, Limit, Out, Seed, app, counted, show
 from galaxysd.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def toy(
 
     folder = make_toy_survey(out, n, seed, size)
     build = f"galaxysd catalog build --votes {folder}/votes.csv --images {folder}/images --survey toy --out DATASET"
-    show({"out": str(folder), "galaxies": n}, as_json, f"{n:,} galaxies in {folder}\nnext: {build}")
+    show({"out": str(folder), "galaxies": n}, as_json, f"{counted(n, 'galaxy', 'galaxies')} in {folder}\nnext: {build}")
 
 
 @catalog_app.command
@@ -115,7 +115,8 @@ def build(
     }
     splits = ", ".join(f"{name} {count:,}" for name, count in info.splits.items())
     lines = [
-        f"{info.galaxies:,} galaxies in {out} ({splits})" + ("" if report.built else ", already done"),
+        f"{counted(info.galaxies, 'galaxy', 'galaxies')} in {out} ({splits})"
+        + ("" if report.built else ", already done"),
         f"rejected  {info.rejected_rows:,} rows, {info.images_without_row:,} images without a row (rejected.parquet)",
     ]
     show(result, as_json, "\n".join(lines))
