@@ -37,7 +37,7 @@ from galaxysd.classification.classifier import ClassifierSettings, train_classif
 from galaxysd.classification.examples import Examples
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
-from galaxysd.discovery.judge import JudgeSettings, features_of, fit_members
+from galaxysd.discovery.judge import JudgeSettings, features_of, fit_members, moved, style_gap
 from galaxysd.discovery.lots import Lot, dreamed_lot
 from galaxysd.discovery.reasons import nearest
 from galaxysd.discovery.shortcut import equalise
@@ -275,6 +275,7 @@ class Bench:
         seen += [self.features[places] for places in (task.known, task.unlabelled)]
         filled = [(lot, features) for lot, features in zip([*dreamed, *real], seen, strict=True) if lot.ids]
         lots, features = zip(*filled, strict=True)
+        features = moved(lots, features, style_gap(lots, features))
         (probe,) = fit_members(lots, features, [], [], JudgeSettings(), members=1)
         return probe.probabilities(self.features[task.searched])[:, 1]
 

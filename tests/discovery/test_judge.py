@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxysd.discovery.judge import JudgeSettings, lot_weights, train_judge
+from galaxysd.discovery.judge import JudgeSettings, lot_weights, moved, style_gap, train_judge
 from galaxysd.discovery.lots import Lot
 from galaxysd.embedding.encoders import load_encoder
 
@@ -71,3 +71,18 @@ def test_it_finds_what_it_was_taught_and_can_be_sent_away() -> None:
     assert len(judge.members) == 3 and len(judge.without(1).members) == 2 and (spread >= 0).all()
     each = [pickle.loads(pickle.dumps(judge.without(member)))(images)[0] for member in range(3)]
     assert np.mean(each, axis=0) == pytest.approx(score)
+
+
+def test_the_style_of_dreams_is_taken_away() -> None:
+    lots = [lot("target", 2), lot("mix", 2), lot("known", 1), lot("unlabelled", 3)]
+    seen = [np.full((len(one.ids), 4), value) for one, value in zip(lots, (9.0, 5.0, 7.0, 3.0), strict=True)]
+    style = style_gap(lots, seen)
+    assert style.tolist() == [-2.0] * 4
+    assert [features[0, 0] for features in moved(lots, seen, style)] == [7.0, 3.0, 7.0, 3.0]
+    assert not style_gap(lots[2:], seen[2:]).any()
+
+    encoder = load_encoder("pixels")
+    styled = [lot("target", 40, light=150), lot("mix", 40, light=110), lot("unlabelled", 90, light=90)]
+    judge = train_judge(encoder, styled, [], JudgeSettings(), members=3)
+    dull = lot("mix", 20, light=110, seed=1).images
+    assert judge(dull, dreamed=True)[0].mean() < judge(dull)[0].mean()

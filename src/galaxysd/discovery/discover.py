@@ -33,7 +33,7 @@ from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.discovery.discover_report import write_page
 from galaxysd.discovery.judge import JudgeSettings, TargetJudge, train_judge
 from galaxysd.discovery.known import known_ids
-from galaxysd.discovery.lots import UNLABELLED, Lot, dreamed_lot, gallery, places, split, take
+from galaxysd.discovery.lots import MIX, UNLABELLED, Lot, dreamed_lot, gallery, places, split, take
 from galaxysd.discovery.rank import explain_candidates, top
 from galaxysd.discovery.rounds import Answers, read_answers
 from galaxysd.discovery.score import Engine, broken_images, score_survey
@@ -197,8 +197,8 @@ def discover(
     lots += _real(listed, settings, seed, known, hidden, vetted)
     learned, held = split(lots, settings.held_out, seed)
     judge = train_judge(encoder, learned, held, settings.judge, members=settings.members)
-    found = {lot.kind: judge(lot.images)[0] for lot in held if lot.kind in ("mix", UNLABELLED)}
-    gap = probe(found[UNLABELLED], found["mix"], seed=seed)
+    found = {lot.kind: judge(lot.images, dreamed=lot.dreamed)[0] for lot in held if lot.kind in (MIX, UNLABELLED)}
+    gap = probe(found[UNLABELLED], found[MIX], seed=seed)
 
     scored = score_survey(listed, judge, folder / "scores", engine=engine, workers=workers)
     if scored.broken:

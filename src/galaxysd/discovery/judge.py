@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from galaxysd.classification.probe import Probe, fit_probe
-from galaxysd.discovery.lots import UNLABELLED, Lot, places
+from galaxysd.discovery.lots import MIX, UNLABELLED, Lot, places
 from galaxysd.discovery.shortcut import equalise
 from galaxysd.embedding.encoder import Encoder
 from galaxysd.settings import Settings
@@ -41,14 +41,18 @@ class TargetJudge:
     Attributes:
         encoder: whose features are looked at.
         members: logistic regressions of "other" and "target".
+        style: what is added to the features of dreams [D], see `style_gap`.
     """
 
     encoder: Encoder
     members: tuple[Probe, ...]
+    style: Features
 
-    def __call__(self, images: Pixels) -> tuple[Floats, Floats]:
+    def __call__(self, images: Pixels, *, dreamed: bool = False) -> tuple[Floats, Floats]:
         """uint8 [B, S, S, 3] -> probability of the target, mean over the members [B], and its deviation [B]."""
         features = features_of(self.encoder, images)
+        if dreamed:
+            features = features + self.style
         each = np.stack([member.probabilities(features)[:, 1] for member in self.members])
         return each.mean(axis=0), each.std(axis=0)
 
@@ -75,7 +79,27 @@ def train_judge(
         members: of the ensemble.
     """
     seen, held_seen = ([features_of(encoder, lot.images) for lot in lots] for lots in (learned, held))
-    return TargetJudge(encoder, fit_members(learned, seen, held, held_seen, settings, members=members))
+    style = style_gap(learned, seen)
+    seen, held_seen = moved(learned, seen, style), moved(held, held_seen, style)
+    return TargetJudge(encoder, fit_members(learned, seen, held, held_seen, settings, members=members), style)
+
+
+def style_gap(lots: Sequence[Lot], seen: Sequence[Features]) -> Features:
+    """What the survey has and its dreams lack: mean features of its galaxies less those of dreams of the same mix [D].
+
+    Added to the features of all dreams it takes the style of the generator from what a judge can learn; without
+    unlabelled galaxies or such dreams it is zero.
+    """
+    means = {lot.kind: features.mean(axis=0) for lot, features in zip(lots, seen, strict=True) if lot.ids}
+    if not {UNLABELLED, MIX} <= set(means):
+        return np.zeros(seen[0].shape[1])
+    gap: Features = means[UNLABELLED] - means[MIX]
+    return gap
+
+
+def moved(lots: Sequence[Lot], seen: Sequence[Features], style: Features) -> list[Features]:
+    """Features of each lot, those of dreams moved by the style."""
+    return [features + style if lot.dreamed else features for lot, features in zip(lots, seen, strict=True)]
 
 
 def fit_members(

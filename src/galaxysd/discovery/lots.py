@@ -17,6 +17,7 @@ from galaxysd.discovery.target import Kind, dream_kind
 Pixels = npt.NDArray[np.uint8]
 
 UNLABELLED = "unlabelled"  # kind of the survey's own galaxies, of which hardly any is the target
+MIX = "mix"  # kind of the dreams of what the survey holds as it comes (target.py)
 SEEDS = {"target": 0, "without": 1, "elsewhere": 2, "mix": 3}  # millions between the dreams of two kinds
 
 
