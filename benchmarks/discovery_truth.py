@@ -77,6 +77,7 @@ class Target(Settings):
     prompt: str
 
 
+ODD = "t06_odd_a14_yes > 0.5 AND t06_odd_votes >= 20"
 TARGETS = {
     # The shipped generator never saw one: zero-shot.
     "dust-lanes": Target(
@@ -90,14 +91,14 @@ TARGETS = {
     "rings": Target(
         survey="sdss",
         folder="gz2_fixed_scale",
-        where="t06_odd_a14_yes > 0.5 AND t06_odd_votes >= 20 AND t08_odd_feature_a19_ring > 0.5",
+        where=f"{ODD} AND t08_odd_feature_a19_ring > 0.5",
         searched="split <> 'train'",
         prompt="sdss, ring galaxy",
     ),
     "mergers": Target(
         survey="sdss",
         folder="gz2_fixed_scale",
-        where="t06_odd_a14_yes > 0.5 AND t06_odd_votes >= 20 AND t08_odd_feature_a24_merger > 0.5",
+        where=f"{ODD} AND t08_odd_feature_a24_merger > 0.5",
         searched="split <> 'train'",
         prompt="sdss, merger",
     ),
