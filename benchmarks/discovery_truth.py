@@ -38,7 +38,7 @@ from galaxysd.classification.examples import Examples
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
 from galaxysd.discovery.judge import JudgeSettings, features_of, fit_members, moved, style_gap
-from galaxysd.discovery.lots import Lot, dreamed_lot
+from galaxysd.discovery.lots import MIX, Lot, dreamed_lot
 from galaxysd.discovery.reasons import nearest
 from galaxysd.discovery.shortcut import equalise
 from galaxysd.discovery.target import make_lesson
@@ -114,6 +114,7 @@ class TruthSettings(Settings):
     images: int = Field(default=6400, ge=1, description="images that each classifier sees")
     dreams: int = Field(default=320, ge=1, description="dreams of the target")
     near_misses: int = Field(default=160, ge=1, description="dreams of each kind of near miss")
+    mix: int = Field(default=600, ge=1, description="dreams of the survey's own mix")
     tuned_images: int = Field(default=6400, ge=1, description="images that each fine-tuning sees")
     tuned_rate: float = Field(default=0.01, gt=0, description="peak learning rate of fine-tuning")
     context: int = Field(default=100, ge=10, description="other galaxies of each dataset in fine-tuning")
@@ -228,13 +229,13 @@ class Bench:
 
     def dreams(self, model: str | Path, seed: int) -> list[Lot]:
         """Dreams of the target and its near misses."""
-        pipeline = GalaxyPipeline.from_pretrained(model)
+        pipeline, settings = GalaxyPipeline.from_pretrained(model), self.settings
         folder = self.run.folder / "dreams" / pipeline.model_hash
         return [
             dreamed_lot(
                 pipeline,
                 kind,
-                self.settings.dreams if kind.name == "target" else self.settings.near_misses,
+                {"target": settings.dreams, MIX: settings.mix}.get(kind.name, settings.near_misses),
                 seed=seed,
                 folder=folder,
             )
@@ -328,7 +329,7 @@ def plan(settings: TruthSettings) -> list[Row]:
     with_shots = sum(shots > 0 for shots in settings.shots)
     trainings = settings.seeds * (len(CLASSIFIERS) * with_shots + len(settings.shots))
     tunings = settings.seeds * with_shots
-    dreams = (tunings + 1) * (settings.dreams + 3 * settings.near_misses)
+    dreams = (tunings + 1) * (settings.dreams + 2 * settings.near_misses + settings.mix)
     parts = {
         f"{trainings} classifiers of {settings.images:,} images": trainings * settings.images / TRAINED,
         f"{tunings} fine-tunings of {settings.tuned_images:,} images": tunings * settings.tuned_images / TUNED,

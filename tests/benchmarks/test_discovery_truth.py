@@ -20,7 +20,7 @@ from discovery_truth import Bench, Sky, Target, TruthSettings
 SIDE = 32  # the default network halves four times
 TARGET = Target(survey="sdss", folder="toy", where="TRUE", searched="TRUE", prompt="sdss, ring galaxy")
 SETTINGS = TruthSettings(
-    seeds=2, shots=(0, 3), unlabelled=60, images=192, dreams=16, near_misses=16, orientations=1, resamples=20
+    seeds=2, shots=(0, 3), unlabelled=60, images=192, dreams=16, near_misses=16, mix=16, orientations=1, resamples=20
 )
 
 

@@ -19,6 +19,7 @@ from galaxysd.images.decode import decode
 SETTINGS = DiscoverSettings(
     dreams=50,
     near_misses=50,
+    mix=50,
     unlabelled=72,
     members=3,
     candidates=12,

@@ -75,10 +75,22 @@ def test_the_style_of_dreams_is_taken_away() -> None:
     lots = [lot("target", 2), lot("mix", 2), lot("known", 1), lot("unlabelled", 3)]
     seen = [np.full((len(one.ids), 4), value) for one, value in zip(lots, (9.0, 5.0, 7.0, 3.0), strict=True)]
     style = style_gap(lots, seen)
-    assert style.tolist() == [-2.0] * 4
-    assert [features[0, 0] for features in moved(lots, seen, style)] == [7.0, 3.0, 7.0, 3.0]
+    assert style == pytest.approx([-2.0] * 4)
+    assert [features[0, 0] for features in moved(lots, seen, style)] == pytest.approx([7.0, 3.0, 7.0, 3.0])
     assert not style_gap(lots[2:], seen[2:]).any()
 
+
+def test_a_difference_that_may_be_luck_is_no_style() -> None:
+    lots = [lot("mix", 100), lot("unlabelled", 400)]
+    rng = np.random.default_rng(0)
+    mix, real = rng.standard_normal((100, 8)), rng.standard_normal((400, 8))
+    assert not style_gap(lots, [mix, real]).any()
+    mix[:, 2] += 5.0
+    assert style_gap(lots, [mix, real]).argmin() == 2
+    assert style_gap(lots, [mix, real])[2] == pytest.approx(-5, abs=0.5)
+
+
+def test_the_judge_does_not_see_the_style_of_dreams() -> None:
     encoder = load_encoder("pixels")
     styled = [lot("target", 40, light=150), lot("mix", 40, light=110), lot("unlabelled", 90, light=90)]
     judge = train_judge(encoder, styled, [], JudgeSettings(), members=3)

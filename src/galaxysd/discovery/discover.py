@@ -56,6 +56,7 @@ class DiscoverSettings(Settings):
 
     dreams: int = Field(default=600, ge=20, description="dreams of the target")
     near_misses: int = Field(default=300, ge=50, description="dreams of each kind of near miss")
+    mix: int = Field(default=600, ge=50, description="dreams of the survey's own mix, which show the dreams' style")
     unlabelled: int = Field(default=3000, ge=50, description="galaxies of the survey that count as not the target")
     held_out: float = Field(
         default=0.2, ge=0.2, le=0.5, description="share of all examples kept for calibration and probe"
@@ -188,7 +189,7 @@ def discover(
         dreamed_lot(
             pipeline,
             kind,
-            settings.dreams if kind.name == "target" else settings.near_misses,
+            {"target": settings.dreams, MIX: settings.mix}.get(kind.name, settings.near_misses),
             seed=seed,
             folder=Path(out) / "dreams",
         )

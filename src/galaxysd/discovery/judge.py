@@ -21,6 +21,8 @@ from galaxysd.discovery.shortcut import equalise
 from galaxysd.embedding.encoder import Encoder
 from galaxysd.settings import Settings
 
+SURE = 3.0  # standard errors from which a difference of means is a style and not luck
+
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating]
@@ -87,14 +89,20 @@ def train_judge(
 def style_gap(lots: Sequence[Lot], seen: Sequence[Features]) -> Features:
     """What the survey has and its dreams lack: mean features of its galaxies less those of dreams of the same mix [D].
 
-    Added to the features of all dreams it takes the style of the generator from what a judge can learn; without
-    unlabelled galaxies or such dreams it is zero.
+    Added to the features of all dreams it takes the style of the generator from what a judge can learn. Only those
+    principal directions count in which the two means differ by more than `SURE` standard errors: the rest is the luck
+    of the draw, and a judge would learn it. Without unlabelled galaxies or such dreams the gap is zero.
     """
-    means = {lot.kind: features.mean(axis=0) for lot, features in zip(lots, seen, strict=True) if lot.ids}
-    if not {UNLABELLED, MIX} <= set(means):
+    found = {lot.kind: features for lot, features in zip(lots, seen, strict=True) if lot.ids}
+    if not {UNLABELLED, MIX} <= set(found):
         return np.zeros(seen[0].shape[1])
-    gap: Features = means[UNLABELLED] - means[MIX]
-    return gap
+    real, mix = found[UNLABELLED], found[MIX]
+    centred = np.concatenate([real - real.mean(axis=0), mix - mix.mean(axis=0)])
+    directions = np.linalg.eigh(centred.T @ centred)[1]
+    gap = (real.mean(axis=0) - mix.mean(axis=0)) @ directions
+    variance = sum((features @ directions).var(axis=0) / len(features) for features in (real, mix))
+    sure: Features = directions @ np.where(np.abs(gap) > SURE * np.sqrt(variance), gap, 0.0)
+    return sure
 
 
 def moved(lots: Sequence[Lot], seen: Sequence[Features], style: Features) -> list[Features]:
