@@ -38,7 +38,7 @@ from galaxysd.classification.examples import Examples
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
 from galaxysd.discovery.judge import JudgeSettings, features_of, fit_members, moved, style_gap
-from galaxysd.discovery.lots import MIX, Lot, dreamed_lot
+from galaxysd.discovery.lots import Lot, dreamed_lots
 from galaxysd.discovery.reasons import nearest
 from galaxysd.discovery.shortcut import equalise
 from galaxysd.discovery.target import make_lesson
@@ -230,17 +230,15 @@ class Bench:
     def dreams(self, model: str | Path, seed: int) -> list[Lot]:
         """Dreams of the target and its near misses."""
         pipeline, settings = GalaxyPipeline.from_pretrained(model), self.settings
-        folder = self.run.folder / "dreams" / pipeline.model_hash
-        return [
-            dreamed_lot(
-                pipeline,
-                kind,
-                {"target": settings.dreams, MIX: settings.mix}.get(kind.name, settings.near_misses),
-                seed=seed,
-                folder=folder,
-            )
-            for kind in make_lesson(pipeline, self.target.prompt).kinds
-        ]
+        return dreamed_lots(
+            pipeline,
+            make_lesson(pipeline, self.target.prompt),
+            target=settings.dreams,
+            near_misses=settings.near_misses,
+            mix=settings.mix,
+            seed=seed,
+            folder=self.run.folder / "dreams" / pipeline.model_hash,
+        )
 
     def scores(self, method: str, shots: int) -> Floats:
         """Rank of every galaxy searched [N] within its part, 1 is the first, 0 the last; NaN for the others."""

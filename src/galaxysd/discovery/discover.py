@@ -33,7 +33,7 @@ from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.discovery.discover_report import write_page
 from galaxysd.discovery.judge import JudgeSettings, TargetJudge, train_judge
 from galaxysd.discovery.known import known_ids
-from galaxysd.discovery.lots import MIX, UNLABELLED, Lot, dreamed_lot, gallery, places, split, take
+from galaxysd.discovery.lots import MIX, UNLABELLED, Lot, dreamed_lots, gallery, places, split, take
 from galaxysd.discovery.rank import explain_candidates, top
 from galaxysd.discovery.rounds import Answers, read_answers
 from galaxysd.discovery.score import Engine, broken_images, score_survey
@@ -185,16 +185,15 @@ def discover(
     seen = _seen(lesson, pipeline, [*catalogs, *([] if listed.catalog is None else [listed.catalog])])
     phrases = {column: pipeline.vocabulary.phrase(column) for column in pipeline.record.tree.columns}
 
-    lots = [
-        dreamed_lot(
-            pipeline,
-            kind,
-            {"target": settings.dreams, MIX: settings.mix}.get(kind.name, settings.near_misses),
-            seed=seed,
-            folder=Path(out) / "dreams",
-        )
-        for kind in lesson.kinds
-    ]
+    lots = dreamed_lots(
+        pipeline,
+        lesson,
+        target=settings.dreams,
+        near_misses=settings.near_misses,
+        mix=settings.mix,
+        seed=seed,
+        folder=Path(out) / "dreams",
+    )
     lots += _real(listed, settings, seed, known, hidden, vetted)
     learned, held = split(lots, settings.held_out, seed)
     judge = train_judge(encoder, learned, held, settings.judge, members=settings.members)

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.discovery.rank import Gallery
-from galaxysd.discovery.target import Kind, dream_kind
+from galaxysd.discovery.target import Kind, Lesson, dream_kind
 
 Pixels = npt.NDArray[np.uint8]
 
 UNLABELLED = "unlabelled"  # kind of the survey's own galaxies, of which hardly any is the target
 MIX = "mix"  # kind of the dreams of what the survey holds as it comes (target.py)
-SEEDS = {"target": 0, "without": 1, "elsewhere": 2, "mix": 3}  # millions between the dreams of two kinds
+SEEDS = {"target": 0, "without": 1, "elsewhere": 2, MIX: 3}  # millions between the dreams of two kinds
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Lot:
     dreamed: bool
 
 
-def dreamed_lot(pipeline: GalaxyPipeline, kind: Kind, n: int, *, seed: int, folder: Path) -> Lot:
+def _dreamed_lot(pipeline: GalaxyPipeline, kind: Kind, n: int, *, seed: int, folder: Path) -> Lot:
     """`n` dreams of a kind, kept in `folder` for the next time; each kind and seed has galaxies of its own."""
     first = 10_000_000 * seed + 1_000_000 * SEEDS[kind.name]
     images = dream_kind(
@@ -48,6 +48,17 @@ def dreamed_lot(pipeline: GalaxyPipeline, kind: Kind, n: int, *, seed: int, fold
     )
     ids = tuple(f"dreamed:{first + index}" for index in range(n))
     return Lot(kind.name, int(kind.name == "target"), ids, images, dreamed=True)
+
+
+def dreamed_lots(
+    pipeline: GalaxyPipeline, lesson: Lesson, *, target: int, near_misses: int, mix: int, seed: int, folder: Path
+) -> list[Lot]:
+    """Every kind of a lesson, the target first: so many dreams of it, of each near miss, and of the mix."""
+    counts = {"target": target, MIX: mix}
+    return [
+        _dreamed_lot(pipeline, kind, counts.get(kind.name, near_misses), seed=seed, folder=folder)
+        for kind in lesson.kinds
+    ]
 
 
 def split(lots: Sequence[Lot], held_out: float, seed: int) -> tuple[list[Lot], list[Lot]]:
