@@ -294,7 +294,7 @@ class Bench:
         recipe["data"] |= {"withhold": [f"id NOT IN ({names})"], "rare_boost": 10.0}
         recipe["fit"] |= {"seed": task.seed, "learning_rate": self.settings.tuned_rate, "snapshot_every": 10**9}
         recipe["task"] |= {"sheet": []}
-        recipe["adversarial"] = None  # a few galaxies teach no critic
+        recipe["perceptual"] = None  # the vision network does not come with the model
         train(
             [dataset.folder for dataset in self.datasets],
             out,

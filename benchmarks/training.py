@@ -110,7 +110,7 @@ def our_step_seconds(recipe: Recipe, steps: int) -> list[float]:
     tree = DecisionTree.load("gz2").union(DecisionTree.load("efigi"))
     torch.manual_seed(0)
     denoiser = GalaxyDenoiser(network, ImageScale(), tree, SURVEYS)
-    task = FlowMatchingTask(denoiser, recipe.task, Synthetic(network), recipe.sampling.sampler, recipe.sampling.steps)
+    task = FlowMatchingTask(denoiser, recipe.task, Synthetic(network))
     data = Synthetic(network)
     settings = recipe.fit.model_copy(update={"snapshot_every": NEVER, "checkpoint_minutes": NEVER})
     with tempfile.TemporaryDirectory() as folder:

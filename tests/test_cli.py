@@ -142,11 +142,11 @@ def test_train_dry_run_resolves_the_recipe(capsys: pytest.CaptureFixture[str], t
 def test_train_knows_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ["train", "--recipe", "encoder", "--data", "d", "--out", str(tmp_path / "r")]
     assert result(capsys, *arguments, "--dry-run", "--set", "simclr.temperature=0.3")["simclr"]["temperature"] == 0.3
-    assert "--from, --guide and --critic are for generators" in fails(capsys, *arguments, "--from", "mini")
+    assert "--from, --guide and --features are for generators" in fails(capsys, *arguments, "--from", "mini")
     arguments[2] = "mini"
-    assert "--critic is for recipes with a critic" in fails(capsys, *arguments, "--critic", "nowhere")
-    arguments[2] = "mini-sharp"
-    assert "is not a folder and cannot be had" in fails(capsys, *arguments, "--critic", str(tmp_path / "nowhere"))
+    assert "--features is for recipes with a perceptual term" in fails(capsys, *arguments, "--features", "nowhere")
+    arguments[2] = "mini-perceptual"
+    assert "is not a folder and cannot be had" in fails(capsys, *arguments, "--features", str(tmp_path / "nowhere"))
 
 
 def test_embed(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:

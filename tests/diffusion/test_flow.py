@@ -1,7 +1,6 @@
 """The noise process: algebra, and moments of a distribution whose denoiser is known exactly."""
 
 import itertools
-import math
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxysd.diffusion import flow
-from galaxysd.diffusion.samplers import CHANGE, LAST_DRAWING, SAMPLERS, drawing_levels, make_scheduler, sample
+from galaxysd.diffusion.samplers import SAMPLERS, make_scheduler, sample
 from galaxysd.errors import InputError
 
 levels = st.floats(min_value=0.01, max_value=1.0)
@@ -74,41 +73,18 @@ def test_samplers_recover_a_gaussian(sampler: str, steps: int) -> None:
         variance = (1 - s) ** 2 * spread**2 + s**2
         return mean + (1 - s) * spread**2 / variance * (noisy - (1 - s) * mean)
 
-    noise = torch.randn((64, 1, 3, 16, 16), generator=torch.Generator().manual_seed(1))
+    noise = torch.randn((64, 3, 16, 16), generator=torch.Generator().manual_seed(1))
     drawn = sample(exact, noise, make_scheduler(sampler, steps))
     assert float(drawn.mean()) == pytest.approx(mean, abs=0.005)
     assert float(drawn.std()) == pytest.approx(spread, rel=0.06)
 
 
-@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "drawing"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_one_step_gives_the_mean(sampler: str) -> None:
     drawn = sample(
-        lambda noisy, level: torch.full_like(noisy, 0.25), torch.randn(2, 1, 3, 4, 4), make_scheduler(sampler, 1)
+        lambda noisy, level: torch.full_like(noisy, 0.25), torch.randn(2, 3, 4, 4), make_scheduler(sampler, 1)
     )
     assert torch.allclose(drawn, torch.full_like(drawn, 0.25), atol=1e-3)
-    assert drawing_levels(sampler, 8) == []
-
-
-def test_drawing_follows_the_ode_and_takes_each_drawing_back_to_the_next_level() -> None:
-    seen: list[tuple[float, torch.Tensor]] = []
-
-    def draw(noisy: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-        seen.append((float(level[0]), noisy))
-        return torch.full_like(noisy, len(seen))
-
-    scheduler, drawings = make_scheduler("drawing", 8), drawing_levels("drawing", 8)
-    noise = torch.randn((2, 3, 3, 4, 4), generator=torch.Generator().manual_seed(0))
-    assert torch.equal(sample(draw, noise, scheduler, drawings), torch.full((2, 3, 4, 4), 8.0))
-    levels = [level for level, _ in seen]
-    ratios = [level / (1 - level) for level in levels]
-    assert len(drawings) == 3 and levels == sorted(levels, reverse=True)
-    assert ratios[5] == pytest.approx(math.exp(CHANGE), rel=1e-4) and ratios[7] == pytest.approx(LAST_DRAWING, rel=1e-4)
-    assert all(ratio > math.exp(CHANGE) for ratio in ratios[:5])
-    for index in (6, 7):
-        expected = (1 - levels[index]) * index + levels[index] * noise[:, index - 5]
-        assert torch.allclose(seen[index][1], expected, atol=1e-5)
-    with pytest.raises(InputError, match="at least 2 steps"):
-        make_scheduler("drawing", 1)
 
 
 def test_unknown_sampler_and_absurd_steps() -> None:

@@ -72,7 +72,7 @@ def test_recipe_overrides_are_checked(toy: Path, tmp_path: Path) -> None:
         train([toy], tmp_path / "odd", recipe=small("network.widths=[64, 96]"), images=8)
     with pytest.raises(InputError, match="batch"):
         Recipe.load("mini", ["fit.batch=many"])
-    with pytest.raises(InputError, match=r"neither a built-in recipe \(mini, mini-sharp\) nor a YAML file"):
+    with pytest.raises(InputError, match=r"neither a built-in recipe \(mini, mini-perceptual\) nor a YAML file"):
         Recipe.load("maxi")
 
 

@@ -1,4 +1,4 @@
-"""Feature maps for a critic, from folders with tiny random weights; nothing is downloaded."""
+"""Feature maps from folders with tiny random weights; nothing is downloaded."""
 
 from pathlib import Path
 

@@ -11,8 +11,7 @@ from galaxysd.cli.shared import AsJson, Device, Limit, Model, Out, Seed, app, co
 from galaxysd.errors import InputError
 
 if TYPE_CHECKING:
-    from galaxysd.diffusion.adversarial import AdversarialSettings
-    from galaxysd.diffusion.critic import FeatureMaps
+    from galaxysd.diffusion.perceptual import FeatureMaps, PerceptualSettings
     from galaxysd.settings import Settings
 
 
@@ -71,7 +70,7 @@ def generate(
     ] = None,
     steps: Annotated[int | None, Parameter(help="Sampling steps; default from the model.")] = None,
     guidance: Annotated[float | None, Parameter(help="Guidance scale, 1 for none; default from the model.")] = None,
-    sampler: Annotated[str | None, Parameter(help="euler, heun, dpm++2m or drawing; default from the model.")] = None,
+    sampler: Annotated[str | None, Parameter(help="euler, heun or dpm++2m; default from the model.")] = None,
     device: Device = "cpu",
     limit: Limit = None,
     as_json: AsJson = False,
@@ -118,8 +117,8 @@ def train(
     seed: Annotated[int | None, Parameter(help="Seed of everything random; default from the recipe.")] = None,
     start: Annotated[str | None, Parameter(name="--from", help="Model to go on from (fine-tuning).")] = None,
     guide: Annotated[str | None, Parameter(help="Smaller, less trained model that is to guide this one.")] = None,
-    critic: Annotated[
-        str | None, Parameter(help="Pretrained model (name or folder) that the critic of recipe mini-sharp sees by.")
+    features: Annotated[
+        str | None, Parameter(help="Pretrained vision model (name or folder) that recipe mini-perceptual sees by.")
     ] = None,
     limit: Limit = None,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False, help="Print the recipe and stop.")] = False,
@@ -129,8 +128,8 @@ def train(
     overrides = [*([] if seed is None else [f"fit.seed={seed}"]), *(settings or [])]
     chosen: Settings
     kind = next((kind for kind in ("encoder", "classifier") if Path(recipe).stem.startswith(kind)), "generator")
-    if kind != "generator" and any(option is not None for option in (start, guide, critic)):
-        raise InputError(f"train: --from, --guide and --critic are for generators, not for recipe {recipe!r}")
+    if kind != "generator" and any(option is not None for option in (start, guide, features)):
+        raise InputError(f"train: --from, --guide and --features are for generators, not for recipe {recipe!r}")
     if kind == "encoder":
         from galaxysd.embedding.recipe import EncoderRecipe, train_encoder
 
@@ -146,8 +145,8 @@ def train(
         from galaxysd.diffusion.recipe import train as train_generator
 
         chosen = generator = Recipe.load(recipe, overrides)
-        maps = None if critic is None or dry_run else _feature_maps(critic, generator.adversarial)
-        learn = partial(train_generator, recipe=generator, start=start, guide=guide, critic=maps)
+        maps = None if features is None or dry_run else _feature_maps(features, generator.perceptual)
+        learn = partial(train_generator, recipe=generator, start=start, guide=guide, features=maps)
     if dry_run:
         values = chosen.model_dump(mode="json")
         show(values, as_json, json.dumps(values, indent=2))
@@ -158,11 +157,11 @@ def train(
     show(result, as_json, text)
 
 
-def _feature_maps(critic: str, settings: "AdversarialSettings | None") -> "FeatureMaps":
+def _feature_maps(model: str, settings: "PerceptualSettings | None") -> "FeatureMaps":
     if settings is None:
-        raise InputError("train: --critic is for recipes with a critic, such as mini-sharp")
+        raise InputError("train: --features is for recipes with a perceptual term, such as mini-perceptual")
     import torch
 
     from galaxysd.embedding.maps import PretrainedMaps
 
-    return PretrainedMaps(critic.removeprefix("transformers:"), settings.side, torch.device("cpu"))
+    return PretrainedMaps(model.removeprefix("transformers:"), settings.side, torch.device("cpu"))

@@ -25,6 +25,10 @@ class ImageScale(Settings):
         """uint8 [B, 3, S, S] -> float32 model units."""
         return pixels.float() / 127.5 - 1 - self.mean
 
+    def unit(self, images: Tensor) -> Tensor:
+        """Model units -> [0, 1], not clipped, so that gradients pass."""
+        return (images + self.mean + 1) / 2
+
     def decode(self, images: Tensor) -> Tensor:
         """Model units -> uint8 [B, 3, S, S], rounded and clipped."""
         return ((images + self.mean + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -22,7 +22,7 @@ from PIL import Image
 from galaxysd.diffusion.condition import encode
 from galaxysd.diffusion.folder import Model, SamplingSettings, load_model, save_model
 from galaxysd.diffusion.guidance import GuidedDenoiser, rarest_answer
-from galaxysd.diffusion.samplers import drawing_levels, make_scheduler, sample
+from galaxysd.diffusion.samplers import make_scheduler, sample
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology, Vocabulary, caption, parse
 
@@ -139,7 +139,7 @@ class GalaxyPipeline:
             seed: first seed.
             steps: noise levels, default from the model.
             guidance: guidance scale, 1 for none, default from the model.
-            sampler: euler, heun, dpm++2m or drawing, default from the model.
+            sampler: euler, heun or dpm++2m, default from the model.
 
         Raises:
             InputError: a prompt or a value that makes no sense.
@@ -173,23 +173,21 @@ class GalaxyPipeline:
         for row, wish in enumerate(padded):
             for key, weight in wish.morphology.weighted_questions(tree).items():
                 weights[row, tree.questions.index(tree.by_key[key])] = weight
-        scheduler = make_scheduler(settings.sampler, settings.steps)
-        drawings = drawing_levels(settings.sampler, settings.steps)
-        noise = torch.stack([galaxy_noise(wish.seed, self.size, max(1, len(drawings))) for wish in padded])
+        noise = torch.stack([galaxy_noise(wish.seed, self.size) for wish in padded])
         answers = self.denoiser.answers_of.cpu()
         evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
         rarest = rarest_answer(condition, answers, evidence) * (weights == 1).all(dim=1, keepdim=True)
         denoise = GuidedDenoiser(
             self.denoiser, self.guide, condition.to(device), weights.to(device), rarest.to(device), settings.guidance
         )
-        images = sample(denoise, noise.to(device), scheduler, drawings)
+        images = sample(denoise, noise.to(device), make_scheduler(settings.sampler, settings.steps))
         pixels = self.denoiser.scale.decode(images[: len(wishes)]).permute(0, 2, 3, 1)
         return np.ascontiguousarray(pixels.cpu().numpy())
 
 
-def galaxy_noise(seed: int, size: int, draws: int) -> torch.Tensor:
-    """The noise of a galaxy: standard normal [draws, 3, S, S], drawn on the CPU so that every device starts alike."""
-    return torch.randn((draws, 3, size, size), generator=torch.Generator().manual_seed(seed))
+def galaxy_noise(seed: int, size: int) -> torch.Tensor:
+    """The start of a galaxy: standard normal [3, S, S], drawn on the CPU so that every device starts alike."""
+    return torch.randn((3, size, size), generator=torch.Generator().manual_seed(seed))
 
 
 def check_seed(seed: int) -> None:

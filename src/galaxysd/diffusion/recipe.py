@@ -12,14 +12,12 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from galaxysd.diffusion.adversarial import AdversarialSettings, AdversarialTask, denoiser_weights
-from galaxysd.diffusion.adversarial import make_optimizers as make_adversarial_optimizers
 from galaxysd.diffusion.card import model_card
-from galaxysd.diffusion.critic import FeatureMaps
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
 from galaxysd.diffusion.folder import Model, ModelRecord, SamplingSettings, SurveyInfo, load_model, save_model
 from galaxysd.diffusion.network import NetworkSettings, normalise_weights
+from galaxysd.diffusion.perceptual import FeatureMaps, PerceptualSettings
 from galaxysd.diffusion.task import FlowMatchingTask, TaskSettings
 from galaxysd.errors import InputError
 from galaxysd.images.dataset import Dataset
@@ -49,7 +47,7 @@ class Recipe(RecipeSettings):
     task: TaskSettings = TaskSettings()
     data: DataSettings = DataSettings()
     fit: FitSettings = FitSettings()
-    adversarial: AdversarialSettings | None = Field(default=None, description="null: no critic")
+    perceptual: PerceptualSettings | None = Field(default=None, description="null: squared error alone")
     sampling: SamplingSettings = SamplingSettings()
     images: int = Field(default=1_000_000, ge=1, description="images budget unless the command says otherwise")
 
@@ -62,7 +60,7 @@ class TrainingIdentity(Settings):
     limit: int | None = None
     start: str | None = Field(default=None, description="hash of the model that training starts from; null: random")
     guide: str | None = Field(default=None, description="hash of the model that is to guide this one; null: none")
-    critic: str | None = Field(default=None, description="hash of the features that the critic sees; null: no critic")
+    features: str | None = Field(default=None, description="hash of the vision network that looks on; null: none")
 
 
 def train(
@@ -75,7 +73,7 @@ def train(
     limit: int | None = None,
     start: str | Path | None = None,
     guide: str | Path | None = None,
-    critic: FeatureMaps | None = None,
+    features: FeatureMaps | None = None,
 ) -> dict[str, Any]:
     """Train a generator on dataset folders, or go on with a training.
 
@@ -87,9 +85,9 @@ def train(
         minutes: stop after so many minutes; the same command continues.
         limit: use at most so many galaxies of each dataset (for trials).
         start: a model to go on from (fine-tuning); its network, tree and surveys must be those of this training.
-            Its guide is kept, but not against a critic: away from means leads nowhere where there are drawings.
+            Its guide is kept.
         guide: a smaller or less trained model of the same data, for autoguidance (guidance.py).
-        critic: what the critic of an adversarial recipe sees.
+        features: the vision network of a perceptual recipe.
 
     Returns:
         `run`, `model`, `images_seen`, `seconds`, `done`.
@@ -97,11 +95,9 @@ def train(
     Raises:
         InputError: the data or settings make no sense, or the run folder belongs to another training.
     """
-    if (recipe.adversarial is None) != (critic is None):
-        wanted = "needs a critic" if critic is None else "has no use for a critic"
-        raise InputError(f"recipe {recipe.name!r} {wanted}")
-    if critic is not None and start is None:
-        raise InputError(f"recipe {recipe.name!r} goes on from a trained model; name one to start from")
+    if (recipe.perceptual is None) != (features is None):
+        wanted = "needs" if features is None else "has no use for"
+        raise InputError(f"recipe {recipe.name!r} {wanted} a vision network (--features)")
     opened = [Dataset.open(folder) for folder in datasets]
     earlier = None if start is None else load_model(start, torch.device("cpu"))
     guiding = None if guide is None else load_model(guide, torch.device("cpu"))
@@ -111,7 +107,7 @@ def train(
         limit=limit,
         start=None if earlier is None else earlier.hash,
         guide=None if guiding is None else guiding.hash,
-        critic=None if critic is None else critic.hash,
+        features=None if features is None else features.hash,
     )
     run = Run.open(out, identity)
     total = images or recipe.images
@@ -135,13 +131,10 @@ def train(
     weaker = guiding.denoiser if guiding is not None else None if earlier is None else earlier.guide
     if weaker is not None and not weaker.speaks_like(denoiser):
         raise InputError(f"{guide or start}: its guide has another tree, image scale or surveys than this training")
-    task = FlowMatchingTask(denoiser, recipe.task, held_out, recipe.sampling.sampler, recipe.sampling.steps)
+    perceptual = None if recipe.perceptual is None or features is None else (recipe.perceptual, features)
+    task = FlowMatchingTask(denoiser, recipe.task, held_out, perceptual)
     budget = Budget(images=total, minutes=minutes)
-    if recipe.adversarial is None or critic is None:
-        result = fit(task, pool, recipe.fit, run, budget)
-    else:
-        duel = AdversarialTask(task, critic, recipe.adversarial)
-        result = fit(duel, pool, recipe.fit, run, budget, make_adversarial_optimizers)
+    result = fit(task, pool, recipe.fit, run, budget)
     _export(run, identity, opened, pool, denoiser, result, earlier, guiding)
     summary = {"run": str(run.folder), "model": str(run.folder / "model"), **result}
     if result["done"]:
@@ -177,7 +170,7 @@ def _export(
 
     last = checkpoint.latest(run.folder)
     assert last is not None  # fit always leaves one
-    denoiser.load_state_dict(denoiser_weights(load_file(last / "average.safetensors")))
+    denoiser.load_state_dict(load_file(last / "average.safetensors"))
     normalise_weights(denoiser)  # an average of unit vectors is shorter than one
     scales = {data.survey: data.info.pixel_scale for data in reversed(datasets)}
     size = denoiser.unet.settings.size
@@ -185,7 +178,7 @@ def _export(
     guide, guide_training = None, None
     if guiding is not None:
         guide, guide_training = guiding.denoiser, {"model": guiding.hash, "training": guiding.record.training}
-    elif earlier is not None and identity.recipe.adversarial is None:
+    elif earlier is not None:
         guide, guide_training = earlier.guide, earlier.record.training.get("guide")
     record = ModelRecord(
         tree=pool.tree,
@@ -198,7 +191,7 @@ def _export(
             "data": pool.describe(),
             "data_hash": identity.content_hash(),
             "guide": guide_training,
-            "critic": identity.critic,
+            "features": identity.features,
             "earlier": None if earlier is None else {"model": identity.start, "training": earlier.record.training},
             "images_seen": result["images_seen"],
             "hours": round(result["seconds"] / 3600, 2),

@@ -1,7 +1,7 @@
 """Flow matching as a task for training/fit.py: the loss, the held-out loss, and the sheet of fixed-seed samples.
 
-Loss: E[ w(s) |D(x_s, s, c) - x|^2 ] with the weight of flow.py. Noise levels: log(s / (1 - s)) ~ N(level_mean,
-level_deviation).
+Loss: E[ w(s) |D(x_s, s, c) - x|^2 ] with the weight of flow.py, and the perceptual term of perceptual.py where a recipe
+has one. Noise levels: log(s / (1 - s)) ~ N(level_mean, level_deviation).
 """
 
 from pathlib import Path
@@ -17,7 +17,8 @@ from galaxysd.diffusion.condition import Condition, as_told, encode, random_mask
 from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
-from galaxysd.diffusion.samplers import Sampler, drawing_levels, make_scheduler, sample
+from galaxysd.diffusion.perceptual import FeatureMaps, PerceptualSettings, perceptual_pull
+from galaxysd.diffusion.samplers import make_scheduler, sample
 from galaxysd.images.sheet import contact_sheet
 from galaxysd.prompts import Vocabulary, parse
 from galaxysd.settings import Settings
@@ -47,12 +48,24 @@ class FlowMatchingTask:
     """Train a `GalaxyDenoiser` (protocol `Task` of training/fit.py)."""
 
     def __init__(
-        self, model: GalaxyDenoiser, settings: TaskSettings, held_out: GalaxyPool, sampler: Sampler, steps: int
+        self,
+        model: GalaxyDenoiser,
+        settings: TaskSettings,
+        held_out: GalaxyPool,
+        perceptual: tuple[PerceptualSettings, FeatureMaps] | None = None,
     ) -> None:
-        """Args: model: it learns. held_out: galaxies of the held-out loss. sampler, steps: how the sheet is drawn."""
+        """Make the task.
+
+        Args:
+            model: it learns.
+            settings: what it is trained on.
+            held_out: galaxies of the held-out loss.
+            perceptual: the perceptual term, and what looks.
+        """
+        self.perceptual = perceptual
         self.model: nn.Module = model
         self.denoiser = model
-        self.settings, self.sampler, self.steps = settings, sampler, steps
+        self.settings = settings
         generator = torch.Generator().manual_seed(0)
         indices = np.linspace(0, len(held_out) - 1, min(256, len(held_out))).astype(np.int64)
         self.held_images = model.scale.encode(held_out.images(indices))
@@ -78,7 +91,19 @@ class FlowMatchingTask:
             chosen = (log_ratio >= low) & (log_ratio < high)
             if chosen.any():
                 measured[f"loss_{name}"] = float(errors.detach()[chosen].mean())
-        return errors.mean(), measured
+        loss = errors.mean()
+        if self.perceptual is not None:
+            settings, features = self.perceptual
+            chosen = (log_ratio > settings.lowest) & (log_ratio < settings.highest)
+            if chosen.any():
+                drawn, scale = denoised[chosen], self.denoiser.scale
+                own = 2 * weight[chosen] * (drawn.detach() - images[chosen]) / images[0].numel()
+                strength = settings.strength * own.flatten(1).norm(dim=1)
+                pull, distance = perceptual_pull(features, scale.unit(drawn), scale.unit(images[chosen]), strength)
+                # A linear form of the drawings whose gradient is the pull; its value means nothing.
+                loss = loss + (pull * drawn).sum() / len(images)
+                measured["perceptual"] = float(distance.mean())
+        return loss, measured
 
     def told(self, batch: dict[str, Tensor], generator: torch.Generator) -> Condition:
         """What is told of the galaxies of a batch: in other words, with questions hidden at random."""
@@ -121,11 +146,8 @@ class FlowMatchingTask:
         for row, prompt in enumerate(self.settings.sheet):
             condition = encode([parse(prompt, vocabulary)] * columns, denoiser.tree, denoiser.surveys).to(device)
             weights = torch.ones(condition.known.shape, device=device)
-            scheduler = make_scheduler(self.sampler, self.steps)
-            drawings = drawing_levels(self.sampler, self.steps)
-            shape = (columns, max(1, len(drawings)), 3, size, size)
-            noise = torch.randn(shape, generator=torch.Generator().manual_seed(row)).to(device)
+            noise = torch.randn((columns, 3, size, size), generator=torch.Generator().manual_seed(row)).to(device)
             guided = GuidedDenoiser(denoiser, None, condition, weights, torch.zeros_like(weights), GuidanceSettings())
-            images = denoiser.scale.decode(sample(guided, noise, scheduler, drawings))
+            images = denoiser.scale.decode(sample(guided, noise, make_scheduler("dpm++2m", 16)))
             rows.append((prompt, images.permute(0, 2, 3, 1).cpu().numpy()))
         return contact_sheet(rows)

@@ -1,4 +1,4 @@
-"""Feature maps of a pretrained vision model, for the critic of adversarial training (protocol `FeatureMaps`).
+"""Feature maps of a pretrained vision model, for the perceptual term of training (protocol `FeatureMaps`).
 
 In: images [B, 3, S, S] in [0, 1], differentiable. Out: the last feature map of each resolution, finest first.
 """
@@ -34,7 +34,7 @@ class PretrainedMaps:
         with torch.no_grad():
             maps = self(torch.zeros(1, 3, side, side, device=device))
         if any(features.ndim != 4 for features in maps):
-            raise InputError(f"{encoder.name}: has no feature maps; a critic needs a convolutional network")
+            raise InputError(f"{encoder.name}: has no feature maps; the perceptual term needs a convolutional network")
         self.channels = tuple(features.shape[1] for features in maps)
 
     def __call__(self, images: Tensor) -> list[Tensor]:

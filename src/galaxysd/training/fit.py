@@ -120,14 +120,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def fit(
-    task: Task,
-    data: Data,
-    settings: FitSettings,
-    run: Run,
-    budget: Budget,
-    optimize: Callable[[nn.Module, FitSettings], list[torch.optim.Optimizer]] = make_optimizers,
-) -> dict[str, Any]:
+def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget) -> dict[str, Any]:
     """Train until the budget is spent or someone interrupts.
 
     Args:
@@ -136,7 +129,6 @@ def fit(
         settings: how to train.
         run: the folder for checkpoints, metrics and snapshots; resumes from its latest checkpoint.
         budget: images seen at the end, and minutes of this stretch.
-        optimize: which optimizers take the steps.
 
     Returns:
         `images_seen`, `seconds` (over all stretches), `done` (the images budget is reached).
@@ -148,7 +140,7 @@ def fit(
     world, rank = accelerator.num_processes, accelerator.process_index
     if settings.batch % world:
         raise InputError(f"batch {settings.batch} cannot be divided by {world} processes; choose a multiple")
-    optimizers = optimize(task.model, settings)
+    optimizers = make_optimizers(task.model, settings)
     task.model.to(accelerator.device)
     average = ExponentialMovingAverage(task.model, fraction=settings.average)
     images_seen, seconds = 0, 0.0
