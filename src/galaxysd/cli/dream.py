@@ -160,8 +160,8 @@ def train(
 def _feature_maps(model: str, settings: "PerceptualSettings | None") -> "FeatureMaps":
     if settings is None:
         raise InputError("train: --features is for recipes with a perceptual term, such as mini-perceptual")
-    import torch
+    from accelerate import Accelerator
 
     from galaxysd.embedding.maps import PretrainedMaps
 
-    return PretrainedMaps(model.removeprefix("transformers:"), settings.side, torch.device("cpu"))
+    return PretrainedMaps(model.removeprefix("transformers:"), settings.side, Accelerator().device)
