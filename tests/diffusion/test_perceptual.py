@@ -25,7 +25,6 @@ from galaxysd.images.dataset import Dataset
 class Edges:
     """Feature maps of a fixed random convolution at two resolutions (protocol `FeatureMaps`)."""
 
-    channels = (8, 8)
     hash = "edges"
 
     def __init__(self) -> None:

@@ -7,6 +7,9 @@ loss of diffusion models that draw the image itself: Lin and Yang 2024, arXiv 24
 
     sum over maps |f(D) / rms(f(D)) - f(x) / rms(f(x))|^2,  rms over the channels of a position
 
+How far that is means little beside a squared error in pixels, so only its direction counts: its gradient at each galaxy
+is brought to `strength` times the length of that of the galaxy's squared error.
+
 It acts between two noise levels. Below them texture is drawn, and there anything but the mean makes galaxies too much
 alike (docs/decisions.md); above them there is hardly a shape to compare.
 """
@@ -24,11 +27,9 @@ class FeatureMaps(Protocol):
     """A frozen vision network (`embedding/maps.py` brings those of the transformers library).
 
     Attributes:
-        channels: of each feature map.
         hash: what identifies its weights and how it looks at an image.
     """
 
-    channels: tuple[int, ...]
     hash: str
 
     def __call__(self, images: Tensor) -> list[Tensor]:

@@ -35,7 +35,6 @@ class PretrainedMaps:
             maps = self(torch.zeros(1, 3, side, side, device=device))
         if any(features.ndim != 4 for features in maps):
             raise InputError(f"{encoder.name}: has no feature maps; the perceptual term needs a convolutional network")
-        self.channels = tuple(features.shape[1] for features in maps)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """[B, 3, S, S] in [0, 1] -> [B, C_h, s_h, s_h] for each resolution, finest first."""
