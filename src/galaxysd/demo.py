@@ -29,19 +29,21 @@ from galaxysd.prompts import explain
 
 EXTRAPOLATION = "early type with a dust lane"
 
+# Each kind in the frame that shows it best: `sdss-r90` keeps long and torn galaxies inside, `efigi` shows arms. The
+# weights stress what a whole prompt drowns, and play down arm numbers, which no galaxy of `efigi` has.
 PROMPTS = {
     "completely round": "sdss, smooth, completely round galaxy",
     "in between": "sdss, smooth, in-between round galaxy",
-    "cigar-shaped": "sdss, smooth, cigar shaped galaxy",
-    "edge-on, rounded bulge": "sdss, features or disk-shaped, edge-on galaxy, with rounded edge-on bulge",
+    "cigar-shaped": "sdss-r90, smooth, cigar shaped galaxy",
+    "edge-on, rounded bulge": "sdss-r90, features or disk-shaped, edge-on galaxy, with rounded edge-on bulge",
     "edge-on, no bulge": "sdss, features or disk-shaped, edge-on galaxy, no edge-on bulge",
-    "barred spiral": "sdss, features or disk-shaped, not edge-on, spiral galaxy, bar-shaped structure",
-    "two arms, tightly wound": "efigi, spiral galaxy, tightly wound spiral arms, 2 spiral arms",
-    "two arms, loosely wound": "efigi, spiral galaxy, loosely wound spiral arms, 2 spiral arms",
-    "four arms": "efigi, spiral galaxy, 4 spiral arms",
-    "ring": "sdss, ring galaxy",
-    "merger": "sdss, merger",
-    "dust lane": "efigi, edge-on galaxy, dust lane",
+    "barred spiral": "sdss, {spiral galaxy:1.5}, {bar-shaped structure:2}",
+    "two arms, tightly wound": "efigi, {spiral galaxy:2}, tightly wound spiral arms, {2 spiral arms:0.5}",
+    "two arms, loosely wound": "efigi, {spiral galaxy:2}, {loosely wound spiral arms:2}, {2 spiral arms:0.5}",
+    "four arms": "efigi, {spiral galaxy:2}, {4 spiral arms:0.5}",
+    "ring": "sdss, {ring:2} galaxy",
+    "merger": "sdss-r90, {merger:1.5}",
+    "dust lane": "efigi, edge-on galaxy, {dust lane:2}",
     EXTRAPOLATION: "efigi, early-type galaxy, in-between round galaxy, {dust lane:2}",
     "spiral in the sdss-r90 frame": "sdss-r90, features or disk-shaped, spiral galaxy",
     "irregular in the efigi frame": "efigi, Hubble stage irregular",

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error, where PyYAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"{key.value!r} is there twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _problem(item: "ErrorDetails") -> str:
     """One validation problem: where, what, and the offending value where it is short."""
     where = ".".join(str(part) for part in item["loc"]) or "settings"
@@ -53,7 +66,7 @@ class Settings(BaseModel):
         """
         path = Path(path)
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -81,6 +81,7 @@ def test_union_of_conflicting_answers_is_refused(tmp_path: Path) -> None:
         ("key: lane", "key: Lane!", "match pattern"),
         ("name: own", "name: own\ncolour: red", "colour"),
         ("questions:", "questions: {", "not valid YAML"),
+        ("name: own", "name: own\nname: own", "'name' is there twice"),
     ],
 )
 def test_a_wrong_tree_is_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -121,16 +121,13 @@ def test_a_guide_is_kept_checked_and_used(pipeline: GalaxyPipeline, tmp_path: Pa
     guided = GalaxyPipeline.from_pretrained(both)
     assert guided.guide is not None and guided.model_hash != pipeline.model_hash
     assert guided.guide.unet.state_dict().keys() == weaker.denoiser.unet.state_dict().keys()
-    wishes = [Wish(pipeline.understand("sdss, bar"), 0)]
 
     def dreamed(dreamer: GalaxyPipeline, autoguidance: float) -> np.ndarray:
-        settings = dreamer.sampling(steps=3)
-        guidance = settings.guidance.model_copy(update={"autoguidance": autoguidance})
-        ((_, images),) = dreamer.dream(wishes, settings.model_copy(update={"guidance": guidance}))
-        return images
+        return dreamer(["sdss, bar"], steps=3, autoguidance=autoguidance).images
 
     assert np.array_equal(dreamed(guided, 0.0), dreamed(pipeline, 0.0))
-    assert np.array_equal(dreamed(pipeline, 2.0), dreamed(pipeline, 0.0))
+    with pytest.raises(InputError, match="this one has none"):
+        dreamed(pipeline, 2.0)
     assert not np.array_equal(dreamed(guided, 2.0), dreamed(guided, 0.0))
     (both / "guide" / "config.json").unlink()
     with pytest.raises(InputError, match=r"guide/config\.json is missing"):

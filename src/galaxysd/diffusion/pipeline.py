@@ -105,12 +105,17 @@ class GalaxyPipeline:
         return caption(morphology, self.vocabulary)
 
     def sampling(
-        self, *, steps: int | None = None, guidance: float | None = None, sampler: str | None = None
+        self,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        autoguidance: float | None = None,
+        sampler: str | None = None,
     ) -> SamplingSettings:
         """The model's own sampling settings with some replaced.
 
         Raises:
-            InputError: a value out of range.
+            InputError: a value out of range, or autoguidance by a model that brings no guide.
         """
         values = self.record.sampling.model_dump()
         if steps is not None:
@@ -119,6 +124,10 @@ class GalaxyPipeline:
             values["sampler"] = sampler
         if guidance is not None:
             values["guidance"]["scale"] = guidance
+        if autoguidance is not None:
+            if autoguidance and self.guide is None:
+                raise InputError("autoguidance needs a model with a guide, and this one has none; leave it out")
+            values["guidance"]["autoguidance"] = autoguidance
         return SamplingSettings.parse(values, "sampling")
 
     def __call__(
@@ -129,6 +138,7 @@ class GalaxyPipeline:
         seed: int = 0,
         steps: int | None = None,
         guidance: float | None = None,
+        autoguidance: float | None = None,
         sampler: str | None = None,
     ) -> Galaxies:
         """Dream `n` galaxies of each prompt; galaxy i (counted over all) has seed `seed` + i.
@@ -139,6 +149,7 @@ class GalaxyPipeline:
             seed: first seed.
             steps: noise levels, default from the model.
             guidance: guidance scale, 1 for none, default from the model.
+            autoguidance: away from the model's guide (guidance.py), 0 for none, default from the model.
             sampler: euler, heun or dpm++2m, default from the model.
 
         Raises:
@@ -150,7 +161,7 @@ class GalaxyPipeline:
         prompts = [prompt] if isinstance(prompt, str | Morphology) else list(prompt)
         morphologies = [self.understand(one) for one in prompts for _ in range(n)]
         wishes = tuple(Wish(morphology, seed + index) for index, morphology in enumerate(morphologies))
-        settings = self.sampling(steps=steps, guidance=guidance, sampler=sampler)
+        settings = self.sampling(steps=steps, guidance=guidance, autoguidance=autoguidance, sampler=sampler)
         return Galaxies(np.concatenate([images for _, images in self.dream(wishes, settings)]), wishes)
 
     def dream(self, wishes: Iterable[Wish], settings: SamplingSettings) -> Iterator[tuple[tuple[Wish, ...], Pixels]]:

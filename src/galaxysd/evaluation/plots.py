@@ -227,6 +227,7 @@ def front(points: Sequence[Point]) -> bytes:
     bar.ax.tick_params(colors=FAINT, labelcolor=FAINT)
     bar.outline.set_edgecolor(LINE)
     figure.canvas.draw()
+    frame = axes.get_window_extent().get_points()
     taken = [axes.transData.transform(place) + np.array([[-8, -8], [8, 8]]) for place in zip(across, up, strict=True)]
     for index, one in enumerate(points):
         for place in ((11, 0), (-11, 0), (0, 13), (0, -13), (11, 16), (-11, 16), (11, -16), (-11, -16)):
@@ -240,7 +241,8 @@ def front(points: Sequence[Point]) -> bytes:
                 color=INK,
             )
             box = text.get_window_extent().get_points()
-            if not any((box[0] < other[1]).all() and (other[0] < box[1]).all() for other in taken):
+            inside = (frame[0] < box[0]).all() and (box[1] < frame[1]).all()
+            if inside and not any((box[0] < other[1]).all() and (other[0] < box[1]).all() for other in taken):
                 break
             text.remove()
         else:

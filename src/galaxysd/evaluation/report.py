@@ -186,11 +186,11 @@ def write_page(report: Report, folder: str | Path, *, swept: Sweep | None = None
             Section("Guidance and steps", [Figure(picture, "front", FRONT.format(n=swept.n)), _sweep_table(swept)])
         )
     sampling = report.sampling
-    how = (
-        "images as given"
-        if sampling is None
-        else (f"{sampling.sampler}, {sampling.steps} steps, guidance {sampling.guidance.scale:g}")
-    )
+    how = "images as given"
+    if sampling is not None:
+        how = f"{sampling.sampler}, {sampling.steps} steps, guidance {sampling.guidance.scale:g}"
+        if sampling.guidance.autoguidance:
+            how += f", autoguidance {sampling.guidance.autoguidance:g}"
     return build_page(
         folder / "report.html",
         title=f"Report on {report.model}",
