@@ -176,6 +176,8 @@ def test_guidance_follows_its_formula() -> None:
     stressed = plain.clone()
     stressed[0, 2] = 1.5
     assert guided(2.0, stressed) == (2 * 2 + 2 * 0.5 * 1, 3)
+    assert guided(2.0, stressed, level=0.1) == (2 + 2 * 0.5 * 1, 2)  # a stressed phrase goes on below from_level
+    assert guided(2.0, stressed, level=0.96) == (2.0, 1)
 
 
 def test_autoguidance_leads_away_from_the_weaker_model() -> None:

@@ -13,6 +13,7 @@ from tiny_model import save_tiny_model
 from galaxysd.diffusion import folder as model_folder
 from galaxysd.diffusion.card import model_card
 from galaxysd.diffusion.folder import WEIGHTS, load_model, resolve, save_model
+from galaxysd.diffusion.guidance import GuidanceSettings
 from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline, Wish
 from galaxysd.errors import InputError
 from galaxysd.images.sources import sha256_of
@@ -112,6 +113,20 @@ def test_a_pickle_is_never_read(folder: Path, tmp_path: Path) -> None:
     (broken / WEIGHTS).rename(broken / "denoiser" / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"pytorch_model\.bin may hold a pickle"):
         GalaxyPipeline.from_pretrained(broken)
+
+
+def test_a_weight_near_one_changes_little(tmp_path: Path) -> None:
+    guidance = GuidanceSettings(scale=2.0, from_level=0.3, to_level=0.95, rarest=3.0)
+    dreamer = GalaxyPipeline.from_pretrained(save_tiny_model(tmp_path / "m", guidance=guidance))
+
+    def changed(weight: float) -> float:
+        plain, weighted = (
+            dreamer(text).images[0].astype(float)
+            for text in ("sdss, spiral galaxy, bar", f"sdss, spiral galaxy, {{bar:{weight}}}")
+        )
+        return float(np.abs(plain - weighted).mean())
+
+    assert 5 * changed(1.01) < changed(2)
 
 
 def test_a_guide_is_kept_checked_and_used(pipeline: GalaxyPipeline, tmp_path: Path) -> None:

@@ -5,10 +5,12 @@
 The first two terms are classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), used only between two noise
 levels (Kynkaanniemi et al. 2024, arXiv 2404.07724): above `to_level`, where size and length are decided, it stretches
 cigars until they leave the frame; below `from_level` it costs texture and diversity. The sum gives every question q
-with a prompt weight w_q its own guidance: w > 1 stresses it, w < 1 plays it down, and w = 1 costs nothing.
+with a prompt weight w_q its own guidance: w > 1 stresses it, w < 1 plays it down, and w = 1 costs nothing. It goes on
+below `from_level`, since what is stressed may be small: a ring is drawn late.
 
 Guidance of a whole prompt drowns its rare part: "barred spiral galaxy" becomes more of a spiral and less barred as g
-rises. So the rarest answer of a prompt without weights carries the weight `rarest`, if the prompt says anything else.
+rises. So the rarest answer of a prompt carries the weight `rarest`, if the prompt says anything else; a weight of its
+own multiplies that.
 
 A model may bring a guide, a smaller and less trained network that errs in the same ways, only more. Then
 
@@ -33,13 +35,13 @@ class GuidanceSettings(Settings):
     """Strength and range of guidance."""
 
     scale: float = Field(default=1.5, ge=0, le=30, allow_inf_nan=False, description="g; 1 is no guidance")
-    from_level: float = Field(default=0.2, ge=0, le=1, description="lowest noise level s with guidance")
+    from_level: float = Field(default=0.2, ge=0, le=1, description="lowest noise level s with guidance but by weights")
     to_level: float = Field(default=1.0, ge=0, le=1, description="highest noise level s with guidance")
     autoguidance: float = Field(
         default=0.0, ge=0, le=30, allow_inf_nan=False, description="a; no effect on a model without a guide"
     )
     rarest: float = Field(
-        default=1.0, gt=0, le=5, allow_inf_nan=False, description="weight of the rarest answer of a prompt without any"
+        default=1.0, gt=0, le=5, allow_inf_nan=False, description="weight of a prompt's rarest answer, times its own"
     )
 
 
@@ -70,7 +72,7 @@ class GuidedDenoiser:
         guide: a weaker model, or none.
         condition: what is asked, B galaxies.
         weights: [B, Q] prompt weight of each question, 1 where there is none.
-        rarest: [B, Q] clarity of each prompt's rarest answer (`rarest_answer`), for prompts without weights.
+        rarest: [B, Q] clarity of each prompt's rarest answer (`rarest_answer`), times its weight.
         settings: strength and range.
     """
 
@@ -84,8 +86,19 @@ class GuidedDenoiser:
     def __call__(self, noisy: Tensor, level: Tensor) -> Tensor:
         """[B, 3, S, S], [B] -> [B, 3, S, S]."""
         asked: Tensor = self.denoiser(noisy, level, self.condition)
-        if not self.settings.from_level <= float(level[0]) <= self.settings.to_level:
+        if float(level[0]) > self.settings.to_level:
             return asked
+        guided = self._whole(noisy, level, asked) if float(level[0]) >= self.settings.from_level else asked
+        for question in torch.nonzero((self.weights != 1).any(dim=0)).flatten().tolist():
+            keep = torch.ones_like(self.condition.known)
+            keep[:, question] = False
+            without = self.denoiser(noisy, level, self.condition.masked(keep, self.denoiser.answers_of))
+            emphasis = self.settings.scale * (self.weights[:, question] - 1)
+            guided = guided + emphasis[:, None, None, None] * (asked - without)
+        return guided
+
+    def _whole(self, noisy: Tensor, level: Tensor, asked: Tensor) -> Tensor:
+        """Guidance by the whole prompt, by the guide, and by the rarest answer."""
         scale, guided = self.settings.scale, asked
         if scale != 1 and bool(self.condition.known.any()):
             nothing = self.denoiser(noisy, level, self.condition.unconditional())
@@ -97,11 +110,5 @@ class GuidedDenoiser:
             keep = self.rarest == 0
             without = self.denoiser(noisy, level, self.condition.masked(keep, self.denoiser.answers_of))
             emphasis = scale * (self.settings.rarest - 1) * self.rarest.sum(dim=1)
-            guided = guided + emphasis[:, None, None, None] * (asked - without)
-        for question in torch.nonzero((self.weights != 1).any(dim=0)).flatten().tolist():
-            keep = torch.ones_like(self.condition.known)
-            keep[:, question] = False
-            without = self.denoiser(noisy, level, self.condition.masked(keep, self.denoiser.answers_of))
-            emphasis = scale * (self.weights[:, question] - 1)
             guided = guided + emphasis[:, None, None, None] * (asked - without)
         return guided

@@ -187,7 +187,7 @@ class GalaxyPipeline:
         noise = torch.stack([galaxy_noise(wish.seed, self.size) for wish in padded])
         answers = self.denoiser.answers_of.cpu()
         evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
-        rarest = rarest_answer(condition, answers, evidence) * (weights == 1).all(dim=1, keepdim=True)
+        rarest = rarest_answer(condition, answers, evidence) * weights
         denoise = GuidedDenoiser(
             self.denoiser, self.guide, condition.to(device), weights.to(device), rarest.to(device), settings.guidance
         )
