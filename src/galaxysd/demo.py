@@ -64,7 +64,7 @@ CHANGES = (
     "sdss, merger",
 )
 SWEEPS = (
-    "sdss, features or disk-shaped, edge-on galaxy, something odd, {dust lane:<w>}",
+    "efigi, edge-on galaxy, {dust lane:<w>}",
     "sdss, features or disk-shaped, spiral galaxy, {bar:<w>}",
 )
 WEIGHTS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)

@@ -9,8 +9,8 @@ with a prompt weight w_q its own guidance: w > 1 stresses it, w < 1 plays it dow
 below `from_level`, since what is stressed may be small: a ring is drawn late.
 
 Guidance of a whole prompt drowns its rare part: "barred spiral galaxy" becomes more of a spiral and less barred as g
-rises. So the rarest answer of a prompt carries the weight `rarest`, if the prompt says anything else; a weight of its
-own multiplies that.
+rises. So the rarest answer of a prompt carries the weight `rarest`, if the prompt says anything else; its own weight w
+adds w - 1 to that, and below 1 also takes the share 1 - w of it away.
 
 A model may bring a guide, a smaller and less trained network that errs in the same ways, only more. Then
 
@@ -41,7 +41,7 @@ class GuidanceSettings(Settings):
         default=0.0, ge=0, le=30, allow_inf_nan=False, description="a; no effect on a model without a guide"
     )
     rarest: float = Field(
-        default=1.0, gt=0, le=5, allow_inf_nan=False, description="weight of a prompt's rarest answer, times its own"
+        default=1.0, gt=0, le=5, allow_inf_nan=False, description="weight of a prompt's rarest answer"
     )
 
 
@@ -72,7 +72,7 @@ class GuidedDenoiser:
         guide: a weaker model, or none.
         condition: what is asked, B galaxies.
         weights: [B, Q] prompt weight of each question, 1 where there is none.
-        rarest: [B, Q] clarity of each prompt's rarest answer (`rarest_answer`), times its weight.
+        rarest: [B, Q] clarity of each prompt's rarest answer (`rarest_answer`), less where its weight is below 1.
         settings: strength and range.
     """
 

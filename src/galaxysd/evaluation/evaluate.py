@@ -136,9 +136,8 @@ def evaluate(
     ground = Ground(datasets, settings.data, encoder, Cache(cache or Path(out).parent / CACHE))
     given = None if images is None else GivenImages(images)
     pipeline = None if model is None else GalaxyPipeline.from_pretrained(model)
-    asked = {"steps": steps, "guidance": guidance, "autoguidance": autoguidance, "sampler": sampler}
-    if given is not None and any(value is not None for value in asked.values()):
-        raise InputError(f"evaluate: {', '.join(asked)} belong to a model, not to images")
+    if given is not None and (steps, guidance, autoguidance, sampler) != (None,) * 4:
+        raise InputError("evaluate: steps, guidance, autoguidance and sampler belong to a model, not to images")
     sampling = (
         None
         if pipeline is None
