@@ -187,7 +187,7 @@ class GalaxyPipeline:
         noise = torch.stack([galaxy_noise(wish.seed, self.size) for wish in padded])
         answers = self.denoiser.answers_of.cpu()
         evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
-        rarest = rarest_answer(condition, answers, evidence) * weights.clamp(max=1)  # less of it, or as much
+        rarest = rarest_answer(condition, answers, evidence) * weights.clamp(max=1)  # above 1 burns out
         denoise = GuidedDenoiser(
             self.denoiser, self.guide, condition.to(device), weights.to(device), rarest.to(device), settings.guidance
         )
