@@ -7,8 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion import network
-from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings, UnitLayer, fast_precision
+from galaxysd.diffusion.condition import Condition
+from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
+from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings, RefinerSettings, UnitLayer, fast_precision
 from galaxysd.errors import InputError
 
 SETTINGS = NetworkSettings(size=32, patch=2, widths=(32, 64), blocks=1, embedding=32, answers=5, questions=2, surveys=2)
@@ -66,6 +69,33 @@ def test_features_keep_their_magnitude_at_every_level() -> None:
 def test_a_fresh_network_draws_the_mean_image() -> None:
     out = GalaxyUNet(SETTINGS)(*inputs())
     assert out.shape == (8, 3, 32, 32) and float(out.detach().abs().max()) == 0
+
+
+def test_a_refiner_corrects_at_low_noise_only() -> None:
+    tree = DecisionTree.load("gz2")
+    shape = {"answers": len(tree.columns), "questions": len(tree.questions), "surveys": 1}
+    settings = SETTINGS.model_copy(update={**shape, "refiner": RefinerSettings(width=16, blocks=1, below=0.4)})
+    torch.manual_seed(0)
+    denoiser = GalaxyDenoiser(settings, ImageScale(), tree, ("toy",)).eval()
+    images = torch.randn((4, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    level = torch.tensor([0.01, 0.39, 0.41, 0.9])
+    known = torch.ones(4, len(tree.questions), dtype=torch.bool)
+    condition = Condition(torch.rand(4, len(tree.columns)), known, torch.zeros(4, dtype=torch.long))
+    with torch.no_grad():
+        fresh = denoiser(images, level, condition)
+        refiner = denoiser.unet.refiner
+        assert refiner is not None
+        refiner.gain.fill_(0.5)
+        refined = denoiser(images, level, condition)
+        other = denoiser(images, level, condition.unconditional())
+    assert not fresh.any()  # its gain starts at zero, as that of the U-Net
+    changed = (refined - fresh).abs().amax(dim=(1, 2, 3))
+    assert (changed[:2] > 0).all() and not changed[2:].any()
+    assert float(changed[0]) < float(changed[1])  # c_out: less noise, less to correct
+    refiner.blocks[0].modulation.gain.data.fill_(0.5)
+    with torch.no_grad():
+        told = denoiser(images, level, condition)
+    assert torch.equal(other, refined) and not torch.equal(told[:2], refined[:2])
 
 
 def test_level_morphology_and_survey_all_matter() -> None:

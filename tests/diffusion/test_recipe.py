@@ -58,6 +58,36 @@ def test_train_generate_and_resume(toy: Path, tmp_path: Path) -> None:
     assert longer["images_seen"] == 104
 
 
+def test_a_refiner_learns_alone_and_stays(toy: Path, tmp_path: Path) -> None:
+    plain = Path(train([toy], tmp_path / "plain", recipe=small(), images=64)["model"])
+    shape = "network.refiner={patch: 2, width: 16, blocks: 1, below: 0.6}"
+    alone = small("refiner_alone=true", shape)
+    whole = Path(train([toy], tmp_path / "whole", recipe=alone, images=96, start=plain)["model"])
+    before, after = load_file(plain / WEIGHTS), load_file(whole / WEIGHTS)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    added = {name: value for name, value in after.items() if name not in before}
+    assert float(added["refiner.gain"]) != 0 and all(name.startswith("refiner.") for name in added)
+    assert "96 images in 0.0 hours, of the refiner alone (16 channels" in (whole / "README.md").read_text()
+
+    assert not train([toy], tmp_path / "parts", recipe=alone, images=96, start=plain, minutes=1e-9)["done"]
+    parts = Path(train([toy], tmp_path / "parts", recipe=alone, images=96, start=plain)["model"])
+    resumed = load_file(parts / WEIGHTS)
+    assert all(torch.equal(after[name], resumed[name]) for name in after)
+
+    onward = Path(train([toy], tmp_path / "onward", recipe=small(), images=64, start=whole)["model"])
+    tuned = load_file(onward / WEIGHTS)
+    assert tuned.keys() == after.keys() and not torch.equal(
+        tuned["refiner.outlet.weight"], after["refiner.outlet.weight"]
+    )
+    with pytest.raises(InputError, match=r"needs network\.refiner and a model \(--from\)"):
+        train([toy], tmp_path / "nothing", recipe=alone, images=8)
+    with pytest.raises(InputError, match=r"needs network\.refiner and a model"):
+        train([toy], tmp_path / "shapeless", recipe=small("refiner_alone=true"), images=8, start=plain)
+    other = small("network.refiner={patch: 2, width: 32, blocks: 1, below: 0.6}")
+    with pytest.raises(InputError, match="another network"):
+        train([toy], tmp_path / "other", recipe=other, images=8, start=whole)
+
+
 def test_another_recipe_in_the_same_folder_is_refused(toy: Path, tmp_path: Path) -> None:
     train([toy], tmp_path / "run", recipe=small(), images=8)
     with pytest.raises(InputError, match="other settings"):
@@ -72,7 +102,9 @@ def test_recipe_overrides_are_checked(toy: Path, tmp_path: Path) -> None:
         train([toy], tmp_path / "odd", recipe=small("network.widths=[64, 96]"), images=8)
     with pytest.raises(InputError, match="batch"):
         Recipe.load("mini", ["fit.batch=many"])
-    with pytest.raises(InputError, match=r"neither a built-in recipe \(mini, mini-perceptual\) nor a YAML file"):
+    with pytest.raises(
+        InputError, match=r"neither a built-in recipe \(mini, mini-perceptual, mini-refiner\) nor a YAML file"
+    ):
         Recipe.load("maxi")
 
 
@@ -107,6 +139,20 @@ def test_batches_follow_their_generator_and_favour_the_rare(toy: Path, tmp_path:
     preferred = drawn / np.maximum(counts / len(pool), 1e-9)
     seen = np.flatnonzero(counts)
     assert preferred[seen[counts[seen].argmin()]] > 1.1 * preferred[counts.argmax()]
+
+
+def test_an_answer_gets_its_share_of_the_draws(toy: Path, tmp_path: Path) -> None:
+    lane = "t08_odd_feature_a38_dust_lane"
+    shares = DataSettings(shares={lane: 0.6, "t01_smooth_or_features_a02_features_or_disk": 0.01})
+    pool = GalaxyPool([Dataset.open(toy)], "train", shares, tmp_path)
+    held = pool.fractions[:, pool.tree.columns.index(lane)] > 0.5
+    assert 0 < held.mean() < 0.3
+    drawn = pool.batch(4000, torch.Generator().manual_seed(0))["fractions"].numpy()
+    assert (drawn[:, pool.tree.columns.index(lane)] > 0.5).mean() == pytest.approx(0.6, abs=0.03)
+    # a share that is reached anyway changes nothing
+    assert (drawn[:, pool.tree.columns.index("t01_smooth_or_features_a02_features_or_disk")] > 0.5).mean() > 0.3
+    with pytest.raises(InputError, match="have no answer 'dust'"):
+        GalaxyPool([Dataset.open(toy)], "train", DataSettings(shares={"dust": 0.1}), tmp_path)
 
 
 def test_images_of_different_sizes_are_refused(toy: Path, tmp_path: Path) -> None:

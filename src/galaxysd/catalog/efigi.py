@@ -103,6 +103,11 @@ def _answers() -> dict[str, pl.Expr]:
     bar = pl.when(disk | (stage == 0)).then(_steps("Bar_Length", {0.25: 0.5, 0.5: 1.0}))
     arm = pl.when(disk).then(_steps("Arm_Strength", {0.25: 1.0}))
     rings = pl.max_horizontal("Inner_Ring", "Outer_Ring", "Pseudo_Ring")
+    # The dust of a disk is a lane where it is seen from the side (at 0.75 in about half of them) and patches, of which
+    # Galaxy Zoo does not ask, where it is seen from above. In ellipticals and lenticulars it is a lane.
+    disk_lane = pl.when(inclination >= 0.75).then(_steps("Visible_Dust", {0.75: 0.5, 1.0: 1.0})).otherwise(0.0)
+    early_lane = _steps("Visible_Dust", {0.5: 0.5, 0.75: 0.75, 1.0: 1.0})
+    lane = pl.when(stage <= -1).then(early_lane).otherwise(disk_lane)
 
     answers = {
         "t01_smooth_or_features_a01_smooth": smooth,
@@ -114,14 +119,14 @@ def _answers() -> dict[str, pl.Expr]:
         "t03_bar_a07_no_bar": 1 - bar,
         "t04_spiral_a08_spiral": arm,
         "t04_spiral_a09_no_spiral": 1 - arm,
-        # an elliptical has no ring by definition, and EFIGI leaves the attribute undefined there
-        "t08_odd_feature_a19_ring": pl.coalesce(rings, pl.when(stage <= -4).then(0.0)),
+        # EFIGI leaves rings undefined in an elliptical, which has none, and in a disk whose inclination hides them
+        "t08_odd_feature_a19_ring": pl.coalesce(rings, pl.when((stage <= -4) | (inclination >= 0.75)).then(0.0)),
         "t08_odd_feature_a20_lens_or_arc": pl.lit(0.0),
         "t08_odd_feature_a21_disturbed": pl.col("Perturbation").fill_null(0),
         "t08_odd_feature_a22_irregular": (stage == 10).cast(pl.Float32),
         "t08_odd_feature_a23_other": pl.lit(0.0),
         "t08_odd_feature_a24_merger": pl.col("Multiplicity"),
-        "t08_odd_feature_a38_dust_lane": pl.col("Visible_Dust"),
+        "t08_odd_feature_a38_dust_lane": lane,
     }
     answers |= _one_of(
         "t05_bulge_prominence",

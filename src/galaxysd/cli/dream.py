@@ -123,7 +123,8 @@ def train(
     start: Annotated[str | None, Parameter(name="--from", help="Model to go on from (fine-tuning).")] = None,
     guide: Annotated[str | None, Parameter(help="Smaller, less trained model that is to guide this one.")] = None,
     features: Annotated[
-        str | None, Parameter(help="Pretrained vision model (name or folder) that recipe mini-perceptual sees by.")
+        str | None,
+        Parameter(help="Pretrained vision model (name or folder) that a recipe with a perceptual term sees by."),
     ] = None,
     limit: Limit = None,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False, help="Print the recipe and stop.")] = False,

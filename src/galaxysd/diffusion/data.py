@@ -42,6 +42,9 @@ class DataSettings(Settings):
     rare_boost: float = Field(
         default=4.0, ge=1, description="how much more often at most a galaxy with a rare answer is drawn"
     )
+    shares: dict[str, float] = Field(
+        default={}, description="least share of the draws that galaxies with an answer get, by column"
+    )
 
 
 def believed(catalog: Catalog, settings: DataSettings) -> npt.NDArray[np.bool_]:
@@ -120,17 +123,27 @@ class GalaxyPool:
             if ids
         ]
         self._starts = np.cumsum([0, *(len(ids) for _, ids in selected if ids)])
-        self._cumulative = np.cumsum(self._weights(settings.rare_boost))
+        self._cumulative = np.cumsum(self._weights(settings))
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def _weights(self, boost: float) -> npt.NDArray[np.float64]:
-        """Galaxies with a rare answer are drawn more often: weight = sqrt(share of the commonest / share), bounded."""
+    def _weights(self, settings: DataSettings) -> npt.NDArray[np.float64]:
+        """Galaxies with a rare answer are drawn more often: weight = sqrt(share of the commonest / share), bounded.
+
+        Those of `settings.shares` are then raised to the share that is asked for.
+        """
         holds = self.fractions > 0.5  # [N, A]
         counts = holds.sum(axis=0).clip(min=1)
         rarity = np.sqrt(counts.max() / counts)
-        weights: npt.NDArray[np.float64] = np.clip((holds * rarity).max(axis=1), 1.0, boost)
+        weights: npt.NDArray[np.float64] = np.clip((holds * rarity).max(axis=1), 1.0, settings.rare_boost)
+        for name, share in settings.shares.items():
+            if name not in self.tree.columns:
+                raise InputError(f"data.shares: the trees of the datasets have no answer {name!r}")
+            these = holds[:, self.tree.columns.index(name)]
+            own, rest = weights[these].sum(), weights[~these].sum()
+            if own and own < share * (own + rest):
+                weights[these] *= share / (1 - share) * rest / own
         return weights
 
     def evidence(self) -> dict[str, int]:

@@ -7,6 +7,10 @@ The image is folded by `patch` (space to depth), so that every convolution works
 with a multiple of the channels, where a CPU is fast. The folded input also reaches the last convolution directly: sky
 noise must not squeeze through the narrow layers.
 
+What is thinner than a folded square gets lost that way: edges, arms and dust lanes are washed out even where the noisy
+image shows them. So at low noise a refiner, a few blocks at half the pixels that never see the whole galaxy, may look
+at the noisy image and at what the U-Net draws, and correct that.
+
 Every layer keeps the variance of what passes through it (Karras et al. 2024, EDM2, arXiv 2312.02696, section 2): the
 weights of each output channel have unit mean square and are divided by the root of their number, sums and activations
 are rescaled, and each block starts from normalised features. No level can therefore drown another (docs/decisions.md
@@ -32,6 +36,15 @@ CONDITION_GAIN = 3.0  # a known morphology fills about a ninth of its inputs wit
 HEAD = 64  # channels of an attention head
 
 
+class RefinerSettings(Settings):
+    """Shape of the refiner, and where it works."""
+
+    patch: int = Field(default=2, ge=1, description="side of the square of pixels folded into channels")
+    width: int = Field(default=96, ge=1, description="channels")
+    blocks: int = Field(default=3, ge=1, description="residual blocks")
+    below: float = Field(default=0.6, gt=0, le=1, description="highest noise level s at which it works")
+
+
 class NetworkSettings(Settings):
     """Shape of the network."""
 
@@ -44,6 +57,7 @@ class NetworkSettings(Settings):
     answers: int = Field(ge=1, description="A, answers in the tree")
     questions: int = Field(ge=1, description="Q, questions in the tree")
     surveys: int = Field(ge=1, description="number of survey tokens; index `surveys` means unknown")
+    refiner: RefinerSettings | None = Field(default=None, description="null: the U-Net alone")
 
     @model_validator(mode="after")
     def _whole_heads(self) -> Self:
@@ -192,6 +206,40 @@ class Block(nn.Module):
         return stream
 
 
+class Refiner(nn.Module):
+    """Blocks at high resolution that correct what the U-Net draws, from the noisy image beside it."""
+
+    def __init__(self, settings: NetworkSettings, shape: RefinerSettings) -> None:
+        super().__init__()
+        self.shape = shape
+        folded = 6 * shape.patch**2
+        self.condition = ConditionEmbedding(settings)
+        self.inlet = UnitLayer(folded + 1, shape.width, 3)
+        self.blocks = nn.ModuleList(
+            Block(shape.width, shape.width, settings.embedding, attention=False) for _ in range(shape.blocks)
+        )
+        self.gate = Modulation(settings.embedding, folded)
+        self.outlet = UnitLayer(shape.width + folded, folded // 2, 3)
+        self.gain = nn.Parameter(torch.zeros(()))
+        normalise_weights(self)
+
+    def forward(
+        self, images: Tensor, drawn: Tensor, level: Tensor, fractions: Tensor, known: Tensor, survey: Tensor
+    ) -> Tensor:
+        """Noisy images and F of the U-Net, both [B, 3, S, S], and their condition -> the correction [B, 3, S, S]."""
+        if self.training:
+            normalise_weights(self)
+        condition = self.condition(level, fractions, known, survey)
+        pair = torch.cat([images, drawn], dim=1)
+        folded = functional.pixel_unshuffle(pair, self.shape.patch).to(fast_precision(images.device))
+        folded = folded.contiguous(memory_format=torch.channels_last)
+        features = self.inlet(torch.cat([folded, torch.ones_like(folded[:, :1])], dim=1))
+        for block in self.blocks:
+            features = block(features, condition)
+        raw = self.outlet(torch.cat([features, self.gate(folded, condition)], dim=1))
+        return functional.pixel_shuffle(raw.float() * self.gain, self.shape.patch)
+
+
 class GalaxyUNet(nn.Module):
     """U-Net with skip connections between equal resolutions (Ronneberger et al. 2015; Ho et al. 2020)."""
 
@@ -217,6 +265,7 @@ class GalaxyUNet(nn.Module):
         self.gate = Modulation(embedding, folded)
         self.outlet = UnitLayer(channels + folded, folded, 3)
         self.gain = nn.Parameter(torch.zeros(()))
+        self.refiner = None if settings.refiner is None else Refiner(settings, settings.refiner)
         normalise_weights(self)
 
     def forward(self, images: Tensor, level: Tensor, fractions: Tensor, known: Tensor, survey: Tensor) -> Tensor:

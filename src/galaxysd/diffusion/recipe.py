@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from galaxysd.diffusion.card import model_card
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
 from galaxysd.diffusion.folder import Model, ModelRecord, SamplingSettings, SurveyInfo, load_model, save_model
-from galaxysd.diffusion.network import NetworkSettings, normalise_weights
+from galaxysd.diffusion.network import NetworkSettings, RefinerSettings, normalise_weights
 from galaxysd.diffusion.perceptual import FeatureMaps, PerceptualSettings
 from galaxysd.diffusion.task import FlowMatchingTask, TaskSettings
 from galaxysd.errors import InputError
@@ -35,6 +37,7 @@ class NetworkShape(Settings):
     blocks: int = Field(default=2, ge=1)
     attention_from: int = Field(default=1, ge=0)
     embedding: int = Field(default=256, ge=8)
+    refiner: RefinerSettings | None = None
 
 
 class Recipe(RecipeSettings):
@@ -44,6 +47,9 @@ class Recipe(RecipeSettings):
 
     name: str = "mini"
     network: NetworkShape = NetworkShape()
+    refiner_alone: bool = Field(
+        default=False, description="only the refiner learns; all else stays as in the model that training starts from"
+    )
     task: TaskSettings = TaskSettings()
     data: DataSettings = DataSettings()
     fit: FitSettings = FitSettings()
@@ -85,7 +91,7 @@ def train(
         minutes: stop after so many minutes; the same command continues.
         limit: use at most so many galaxies of each dataset (for trials).
         start: a model to go on from (fine-tuning); its network, tree and surveys must be those of this training.
-            Its guide is kept.
+            Its guide and its refiner are kept.
         guide: a smaller or less trained model of the same data, for autoguidance (guidance.py).
         features: the vision network of a perceptual recipe.
 
@@ -123,11 +129,20 @@ def train(
         "surveys": len(pool.surveys),
         **recipe.network.model_dump(),
     }
+    if earlier is not None and recipe.network.refiner is None:
+        shape["refiner"] = earlier.denoiser.unet.settings.refiner
     network = NetworkSettings.parse(shape, "network")
     torch.manual_seed(recipe.fit.seed)
     denoiser = GalaxyDenoiser(network, ImageScale(mean=mean, spread=spread), pool.tree, pool.surveys)
     if earlier is not None:
         _adopt(denoiser, earlier.denoiser, str(start))
+    learning: nn.Module = denoiser
+    if recipe.refiner_alone:
+        if denoiser.unet.refiner is None or earlier is None:
+            raise InputError(f"recipe {recipe.name!r} trains a refiner: it needs network.refiner and a model (--from)")
+        learning = denoiser.unet.refiner
+        denoiser.eval().requires_grad_(False)
+        learning.train().requires_grad_(True)
     weaker = guiding.denoiser if guiding is not None else None if earlier is None else earlier.guide
     if weaker is not None and not weaker.speaks_like(denoiser):
         raise InputError(f"{guide or start}: its guide has another tree, image scale or surveys than this training")
@@ -135,6 +150,8 @@ def train(
     task = FlowMatchingTask(denoiser, recipe.task, held_out, perceptual)
     budget = Budget(images=total, minutes=minutes)
     result = fit(task, pool, recipe.fit, run, budget)
+    denoiser.load_state_dict(_averaged(run))
+    normalise_weights(learning)  # an average of unit vectors is shorter than one
     _export(run, identity, opened, pool, denoiser, result, earlier, guiding)
     summary = {"run": str(run.folder), "model": str(run.folder / "model"), **result}
     if result["done"]:
@@ -143,16 +160,27 @@ def train(
 
 
 def _adopt(denoiser: GalaxyDenoiser, earlier: GalaxyDenoiser, name: str) -> None:
-    """Take over the weights and the image scale of an earlier model."""
+    """Take over the weights and the image scale of an earlier model; a refiner may be new."""
+    settings = denoiser.unet.settings
+    new = settings.refiner is not None and earlier.unet.refiner is None
+    if new:
+        settings = settings.model_copy(update={"refiner": None})
     same = (
-        denoiser.unet.settings == earlier.unet.settings
+        settings == earlier.unet.settings
         and denoiser.tree.columns == earlier.tree.columns
         and denoiser.surveys == earlier.surveys
     )
     if not same:
         raise InputError(f"{name}: has another network, tree or surveys than this training; start from random weights")
-    denoiser.load_state_dict(earlier.state_dict())
+    denoiser.load_state_dict(earlier.state_dict(), strict=not new)
     denoiser.scale = earlier.scale
+
+
+def _averaged(run: Run) -> dict[str, Tensor]:
+    """The averaged weights of the latest checkpoint."""
+    last = checkpoint.latest(run.folder)
+    assert last is not None  # fit always leaves one
+    return load_file(last / "average.safetensors")
 
 
 def _export(
@@ -165,13 +193,7 @@ def _export(
     earlier: Model | None,
     guiding: Model | None,
 ) -> None:
-    """Write RUN/model from the averaged weights of the latest checkpoint."""
-    from safetensors.torch import load_file
-
-    last = checkpoint.latest(run.folder)
-    assert last is not None  # fit always leaves one
-    denoiser.load_state_dict(load_file(last / "average.safetensors"))
-    normalise_weights(denoiser)  # an average of unit vectors is shorter than one
+    """Write RUN/model."""
     scales = {data.survey: data.info.pixel_scale for data in reversed(datasets)}
     size = denoiser.unet.settings.size
     held_out = [line for line in run.metrics() if "held_out" in line]

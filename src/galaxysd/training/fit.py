@@ -82,8 +82,9 @@ def make_optimizers(model: nn.Module, settings: FitSettings) -> list[torch.optim
     update turns all directions of it alike; its size is set to 0.2 x learning rate in root mean square, AdamW's usual
     one, so both share one learning rate.
     """
-    matrices = [weight for weight in model.parameters() if weight.ndim == 2]
-    others = [weight for weight in model.parameters() if weight.ndim != 2]
+    learning = [weight for weight in model.parameters() if weight.requires_grad]
+    matrices = [weight for weight in learning if weight.ndim == 2]
+    others = [weight for weight in learning if weight.ndim != 2]
     rate, decay = settings.learning_rate, settings.weight_decay
     found: list[torch.optim.Optimizer] = []
     if matrices:
