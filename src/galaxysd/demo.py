@@ -29,22 +29,22 @@ from galaxysd.prompts import explain
 
 EXTRAPOLATION = "early type with a dust lane"
 
-# Each kind in the frame that shows it best: `sdss-r90` keeps long and torn galaxies inside, `efigi` shows arms. The
-# weights stress what a whole prompt drowns, and play down arm numbers, which no galaxy of `efigi` has.
+# Each kind in the frame that shows it best: `sdss-r90` keeps long and torn galaxies inside, `efigi` shows arms, thin
+# disks and dust. The weights stress what a whole prompt drowns, and play down arm numbers, which no galaxy of `efigi` has.
 PROMPTS = {
     "completely round": "sdss, smooth, completely round galaxy",
     "in between": "sdss, smooth, in-between round galaxy",
     "cigar-shaped": "sdss-r90, smooth, cigar shaped galaxy",
     "edge-on, rounded bulge": "sdss-r90, features or disk-shaped, edge-on galaxy, with rounded edge-on bulge",
-    "edge-on, no bulge": "sdss, features or disk-shaped, edge-on galaxy, no edge-on bulge",
+    "edge-on, no bulge": "efigi, edge-on galaxy, no edge-on bulge",
     "barred spiral": "sdss, {spiral galaxy:2}, {bar-shaped structure:1.5}",
     "two arms, tightly wound": "efigi, {spiral galaxy:3}, {tightly wound spiral arms:1.5}, {2 spiral arms:0.2}",
     "two arms, loosely wound": "efigi, {spiral galaxy:3}, {loosely wound spiral arms:2}, {2 spiral arms:0.2}",
     "four arms": "efigi, {spiral galaxy:3}, {4 spiral arms:0.5}",
     "ring": "sdss, {ring:3} galaxy",
     "merger": "sdss-r90, {merger:2}",
-    "dust lane": "efigi, edge-on galaxy, {dust lane:1.5}",
-    EXTRAPOLATION: "efigi, early-type galaxy, in-between round galaxy, {dust lane:1.5}",
+    "dust lane": "efigi, edge-on galaxy, {dust lane:2}",
+    EXTRAPOLATION: "efigi, early-type galaxy, in-between round galaxy, {dust lane:3}",
     "spiral in the sdss-r90 frame": "sdss-r90, features or disk-shaped, spiral galaxy",
     "irregular in the efigi frame": "efigi, Hubble stage irregular",
     "anything (unconditional)": "",
