@@ -29,7 +29,7 @@ from galaxysd.prompts import explain
 
 EXTRAPOLATION = "early type with a dust lane"
 
-# Each kind in the frame that shows it best: `sdss-r90` keeps long and torn galaxies inside, `efigi` shows arms, thin
+# Each kind in the frame that shows it best: `sdss-r90` keeps long and torn galaxies inside, `efigi` shows arms, rings, thin
 # disks and dust. The weights stress what a whole prompt drowns, and play down arm numbers, which `efigi` does not have.
 PROMPTS = {
     "completely round": "sdss, smooth, completely round galaxy",
@@ -39,9 +39,9 @@ PROMPTS = {
     "edge-on, no bulge": "efigi, edge-on galaxy, no edge-on bulge",
     "barred spiral": "sdss, {spiral galaxy:2}, {bar-shaped structure:1.5}",
     "two arms, tightly wound": "efigi, {spiral galaxy:3}, {tightly wound spiral arms:1.5}, {2 spiral arms:0.2}",
-    "two arms, loosely wound": "efigi, {spiral galaxy:3}, {loosely wound spiral arms:2}, {2 spiral arms:0.2}",
+    "two arms, loosely wound": "efigi, {spiral galaxy:3}, {loosely wound spiral arms:3}, {2 spiral arms:0.2}",
     "four arms": "efigi, {spiral galaxy:3}, {4 spiral arms:0.5}",
-    "ring": "sdss, {ring:3} galaxy",
+    "ring": "efigi, {spiral galaxy:2}, {ring:2}",
     "merger": "sdss-r90, {merger:2}",
     "dust lane": "efigi, edge-on galaxy, {dust lane:2}",
     EXTRAPOLATION: "efigi, early-type galaxy, in-between round galaxy, {dust lane:3}",
