@@ -29,8 +29,9 @@ from galaxysd.prompts import explain
 
 EXTRAPOLATION = "early type with a dust lane"
 
-# Each kind in the frame that shows it best: `sdss-r90` keeps long and torn galaxies inside, `efigi` shows arms, rings, thin
-# disks and dust. The weights stress what a whole prompt drowns, and play down arm numbers, which `efigi` does not have.
+# Each kind in the frame that shows it best: `sdss-r90` keeps long and torn galaxies inside, `efigi` shows arms, rings,
+# thin disks and dust. The weights stress what a whole prompt drowns, and play down arm numbers, which `efigi` does not
+# have.
 PROMPTS = {
     "completely round": "sdss, smooth, completely round galaxy",
     "in between": "sdss, smooth, in-between round galaxy",
