@@ -151,6 +151,8 @@ def test_an_answer_gets_its_share_of_the_draws(toy: Path, tmp_path: Path) -> Non
     assert (drawn[:, pool.tree.columns.index(lane)] > 0.5).mean() == pytest.approx(0.6, abs=0.03)
     # a share that is reached anyway changes nothing
     assert (drawn[:, pool.tree.columns.index("t01_smooth_or_features_a02_features_or_disk")] > 0.5).mean() > 0.3
+    with pytest.raises(InputError, match="less than 1"):
+        DataSettings.parse({"shares": {lane: 1}}, "data")
     with pytest.raises(InputError, match="have no answer 'dust'"):
         GalaxyPool([Dataset.open(toy)], "train", DataSettings(shares={"dust": 0.1}), tmp_path)
 

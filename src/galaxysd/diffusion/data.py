@@ -8,7 +8,7 @@ is drawn from; `val` serves the held-out loss. Pixels lie in flat files and are 
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ class DataSettings(Settings):
     rare_boost: float = Field(
         default=4.0, ge=1, description="how much more often at most a galaxy with a rare answer is drawn"
     )
-    shares: dict[str, float] = Field(
+    shares: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
         default={}, description="least share of the draws that galaxies with an answer get, by column"
     )
 
