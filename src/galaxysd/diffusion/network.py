@@ -8,8 +8,8 @@ with a multiple of the channels, where a CPU is fast. The folded input also reac
 noise must not squeeze through the narrow layers.
 
 What is thinner than a folded square gets lost that way: edges, arms and dust lanes are washed out even where the noisy
-image shows them. So at low noise a refiner, a few blocks at half the resolution that never see the whole galaxy, may look
-at the noisy image and at what the U-Net draws, and correct that.
+image shows them. So at low noise a refiner, a few blocks at half the resolution that never see the whole galaxy, may
+look at the noisy image and at what the U-Net draws, and correct that.
 
 Every layer keeps the variance of what passes through it (Karras et al. 2024, EDM2, arXiv 2312.02696, section 2): the
 weights of each output channel have unit mean square and are divided by the root of their number, sums and activations
