@@ -60,10 +60,11 @@ class GalaxyDenoiser(nn.Module):
         """x_s [B, 3, S, S], s [B] -> the expected clean image [B, 3, S, S] (flow.py)."""
         asked = (level, condition.fractions, condition.known, condition.survey)
         c_in = flow.input_scale(level, self.scale.spread)
-        raw: Tensor = self.unet(c_in * noisy, *asked)
+        scaled = c_in * noisy
+        raw: Tensor = self.unet(scaled, *asked)
         refiner = self.unet.refiner
         if refiner is not None and bool((low := level <= refiner.shape.below).any()):
             # c_out of flow.py: there is less to correct where there is less noise
             reach = (level * low)[:, None, None, None] * c_in
-            raw = raw + reach * refiner(c_in * noisy, raw, *asked)
+            raw = raw + reach * refiner(scaled, raw, *asked)
         return self.scale.spread * raw
