@@ -5,7 +5,7 @@ is drawn from; `val` serves the held-out loss. Pixels lie in flat files and are 
 (a few hundred bytes a galaxy).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from galaxysd.catalog.catalog import Catalog
+from galaxysd.catalog.labels import read_arm_labels
 from galaxysd.catalog.selection import withhold
 from galaxysd.catalog.splits import check_disjoint
 from galaxysd.catalog.tree import DecisionTree
@@ -41,6 +42,9 @@ class DataSettings(Settings):
     )
     rare_boost: float = Field(
         default=4.0, ge=1, description="how much more often at most a galaxy with a rare answer is drawn"
+    )
+    arm_labels: bool = Field(
+        default=False, description="also use the arm numbers and windings of catalog/labels/arms.csv, told by eye"
     )
     shares: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
         default={}, description="least share of the draws that galaxies with an answer get, by column"
@@ -69,6 +73,7 @@ class GalaxyPool:
         known: [N, Q] bool.
         survey: [N] index into `surveys`.
         withheld: ids left out by `DataSettings.withhold`.
+        size: side of the images, px.
     """
 
     def __init__(
@@ -116,17 +121,32 @@ class GalaxyPool:
         self.survey = np.concatenate(survey)
         answers = np.array([order[self.tree.question_of[name].key] for name in self.tree.columns])
         self.fractions *= self.known[:, answers]
+        if settings.arm_labels:
+            self._add_labels(read_arm_labels())
         folder.mkdir(parents=True, exist_ok=True)
         self.files = [
             pixel_file(folder / f"pixels-{split}-{index}.bin", dataset, ids)
             for index, (dataset, ids) in enumerate(selected)
             if ids
         ]
+        self.size = self.files[0].size
         self._starts = np.cumsum([0, *(len(ids) for _, ids in selected if ids)])
         self._cumulative = np.cumsum(self._weights(settings))
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def _add_labels(self, labels: Mapping[str, Sequence[str]]) -> None:
+        """Labels told by eye fill in where votes say nothing: the answer gets 1, its question counts as known."""
+        rows = {galaxy: row for row, galaxy in enumerate(self.ids)}
+        order = {question.key: index for index, question in enumerate(self.tree.questions)}
+        for galaxy, answers in labels.items():
+            for answer in answers:
+                if galaxy in rows and answer in self.tree.columns:
+                    row, question = rows[galaxy], order[self.tree.question_of[answer].key]
+                    if not self.known[row, question]:
+                        self.fractions[row, self.tree.columns.index(answer)] = 1.0
+                        self.known[row, question] = True
 
     def _weights(self, settings: DataSettings) -> npt.NDArray[np.float64]:
         """Galaxies with a rare answer are drawn more often: weight = sqrt(share of the commonest / share), bounded.
@@ -150,6 +170,15 @@ class GalaxyPool:
         """Galaxies with each answer above one half: what the model knows from how many examples."""
         return {name: int(n) for name, n in zip(self.tree.columns, (self.fractions > 0.5).sum(axis=0), strict=True)}
 
+    def evidence_by_survey(self) -> dict[str, dict[str, int]]:
+        """The same for each survey, and the number of all its galaxies under `all`."""
+        found = {}
+        for index, name in enumerate(self.surveys):
+            holds = self.fractions[self.survey == index] > 0.5
+            counts = zip(self.tree.columns, holds.sum(axis=0), strict=True)
+            found[name] = {"all": len(holds)} | {column: int(n) for column, n in counts if n}
+        return found
+
     def condition(self, indices: npt.NDArray[np.int64]) -> Condition:
         """Conditions of some galaxies, nothing hidden."""
         return Condition(
@@ -168,11 +197,15 @@ class GalaxyPool:
             images[chosen] = file.read(indices[chosen] - self._starts[number])
         return torch.from_numpy(images)
 
+    def draw(self, size: int, generator: torch.Generator) -> tuple[npt.NDArray[np.int64], Tensor]:
+        """Random galaxies by weight, and an orientation 0..7 for each: indices [B], orientations [B]."""
+        place = torch.rand(size, generator=generator, dtype=torch.float64).numpy() * self._cumulative[-1]
+        indices = np.searchsorted(self._cumulative, place, side="right").clip(max=len(self) - 1)
+        return indices, torch.randint(8, (size,), generator=generator)
+
     def batch(self, size: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Random galaxies in random orientation, drawn by weight (the `Data` protocol of training/fit.py)."""
-        lot = torch.rand(size, generator=generator, dtype=torch.float64).numpy() * self._cumulative[-1]
-        indices = np.searchsorted(self._cumulative, lot, side="right").clip(max=len(self) - 1)
-        orientation = torch.randint(8, (size,), generator=generator)
+        indices, orientation = self.draw(size, generator)
         condition = self.condition(indices)
         return {
             "images": dihedral(self.images(indices), orientation),

@@ -1,12 +1,11 @@
-"""A model on disk: the diffusers layout, weights in safetensors only, and `galaxysd.json` with all else that is needed.
+"""A model on disk: three networks in safetensors, and `galaxysd.json` with all else that is needed.
 
-    MODEL/model_index.json                      which classes
-    MODEL/denoiser/config.json                  shape of the network
-    MODEL/denoiser/diffusion_pytorch_model.safetensors
-    MODEL/guide/                                the same two files of a weaker network, if there is one (guidance.py)
-    MODEL/scheduler/scheduler_config.json       the default sampler
-    MODEL/galaxysd.json                         tree, surveys, image scale, defaults, evidence, training, checksums
-    MODEL/README.md                             the model card
+    MODEL/config.json                shapes of the networks
+    MODEL/autoencoder.safetensors    images <-> latents
+    MODEL/denoiser.safetensors       the latent flow
+    MODEL/grain.safetensors          the grain stage, if the model has one
+    MODEL/galaxysd.json              tree, surveys, defaults, evidence, training, checksums
+    MODEL/README.md                  the model card
 
 The folder alone is enough to generate. A missing, tampered or pickled file is refused by name.
 """
@@ -24,23 +23,24 @@ import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
+from galaxysd.diffusion.autoencoder import Autoencoder, AutoencoderSettings
+from galaxysd.diffusion.denoiser import GalaxyDenoiser
+from galaxysd.diffusion.grain import GrainNetwork, GrainSettings
 from galaxysd.diffusion.guidance import GuidanceSettings
-from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings
-from galaxysd.diffusion.samplers import Sampler, make_scheduler
+from galaxysd.diffusion.network import NetworkSettings
+from galaxysd.diffusion.samplers import Sampler
 from galaxysd.errors import InputError
 from galaxysd.images.sources import sha256_of
 from galaxysd.runs import versions
 from galaxysd.settings import Settings
 
-FORMAT = 1
-DENOISER, GUIDE = "denoiser", "guide"
-WEIGHTS = f"{DENOISER}/diffusion_pytorch_model.safetensors"
-CONFIG = f"{DENOISER}/config.json"
-RECORD = "galaxysd.json"
+FORMAT = 2  # 1: a denoiser of pixels
+CONFIG, RECORD, CARD = "config.json", "galaxysd.json", "README.md"
+AUTOENCODER, DENOISER, GRAIN = "autoencoder.safetensors", "denoiser.safetensors", "grain.safetensors"
+WEIGHTS = DENOISER
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 SHIPPED = ("mini",)
 
@@ -57,8 +57,17 @@ class SamplingSettings(Settings):
     """How to sample."""
 
     sampler: Sampler = "dpm++2m"
-    steps: int = Field(default=16, ge=1, le=1000, description="noise levels; Heun evaluates the network twice at each")
+    steps: int = Field(default=8, ge=1, le=1000, description="noise levels; Heun evaluates the network twice at each")
     guidance: GuidanceSettings = GuidanceSettings()
+
+
+class ModelConfig(Settings):
+    """`config.json`: what is needed to build the networks."""
+
+    autoencoder: AutoencoderSettings
+    denoiser: NetworkSettings | None = Field(default=None, description="null: an autoencoder alone")
+    grain: GrainSettings | None = Field(default=None, description="null: no grain stage")
+    spread: float = Field(default=1.0, gt=0, description="mean deviation of a latent value between galaxies")
 
 
 class ModelRecord(Settings):
@@ -67,10 +76,12 @@ class ModelRecord(Settings):
     format: int = FORMAT
     tree: DecisionTree
     surveys: tuple[SurveyInfo, ...] = Field(min_length=1)
-    scale: ImageScale
     sampling: SamplingSettings = SamplingSettings()
     evidence: dict[str, int] = Field(default={}, description="training galaxies with each answer above one half")
-    training: dict[str, Any] = Field(default={}, description="settings, data and length of the training")
+    evidence_by_survey: dict[str, dict[str, int]] = Field(
+        default={}, description="the same for each survey, and under `all` the number of its galaxies"
+    )
+    training: dict[str, Any] = Field(default={}, description="settings, data and length of each stage")
     scores: dict[str, Any] = Field(default={}, description="measured quality, with n and seed")
     versions: dict[str, str] = Field(default_factory=versions)
     sha256: dict[str, str] = Field(default={}, description="checksums of the other files")
@@ -78,17 +89,19 @@ class ModelRecord(Settings):
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder in memory.
+    """A model folder in memory, all networks in evaluation mode.
 
     Attributes:
-        denoiser: in evaluation mode.
-        guide: a weaker denoiser for autoguidance (guidance.py), or none.
+        autoencoder: images <-> latents.
+        denoiser: the latent flow.
+        grain: the grain stage, or none.
         record: what `galaxysd.json` says.
         hash: 16 hex digits over weights and meaning.
     """
 
+    autoencoder: Autoencoder
     denoiser: GalaxyDenoiser
-    guide: GalaxyDenoiser | None
+    grain: GrainNetwork | None
     record: ModelRecord
     hash: str
 
@@ -109,46 +122,53 @@ def resolve(name_or_folder: str | Path) -> Path:
 
 def save_model(
     folder: Path,
-    denoiser: GalaxyDenoiser,
     record: ModelRecord,
     card: str,
     *,
-    guide: GalaxyDenoiser | None = None,
+    autoencoder: Autoencoder,
+    denoiser: GalaxyDenoiser | None = None,
+    grain: GrainNetwork | None = None,
     half: bool = True,
 ) -> None:
     """Write a model folder; it appears under its name only when complete.
 
     Args:
         folder: must not exist, or be an earlier model folder, which is replaced.
-        denoiser: its weights are written, as fp16 if `half`.
-        record: all else; its checksums are filled in here.
+        record: all that is no weight; its checksums are filled in here.
         card: text of the model card.
-        guide: a weaker denoiser of the same tree, surveys and scale, for autoguidance.
+        autoencoder: its weights are written, as fp16 if `half`.
+        denoiser: the same; none for a folder that holds an autoencoder alone.
+        grain: the same; none for a model without.
         half: fp16, else fp32.
 
     Raises:
-        InputError: the guide does not fit, or the folder holds something else, or cannot be written.
+        InputError: the latents do not fit, or the folder holds something else, or cannot be written.
     """
     if folder.exists() and not (folder / RECORD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not a model folder; choose another")
-    if guide is not None and not guide.speaks_like(denoiser):
-        raise InputError(f"{folder}: the guide has another tree, image scale or surveys than the model")
-    networks = {DENOISER: denoiser.unet} if guide is None else {DENOISER: denoiser.unet, GUIDE: guide.unet}
+    config = ModelConfig(
+        autoencoder=autoencoder.settings,
+        denoiser=None if denoiser is None else denoiser.unet.settings,
+        grain=None if grain is None else grain.settings,
+        spread=1.0 if denoiser is None else denoiser.spread,
+    )
+    _check_fit(config, str(folder))
+    networks: dict[str, nn.Module] = {AUTOENCODER: autoencoder}
+    if denoiser is not None:
+        networks[DENOISER] = denoiser.unet
+    if grain is not None:
+        networks[GRAIN] = grain
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
+        temporary.mkdir(parents=True)
+        dtype = torch.float16 if half else torch.float32
         for name, network in networks.items():
-            _write_network(temporary, name, network, torch.float16 if half else torch.float32)
-        scheduler = make_scheduler(record.sampling.sampler, record.sampling.steps)
-        scheduler.save_pretrained(temporary / "scheduler")
-        index = {
-            "_class_name": "GalaxyPipeline",
-            **{name: ["galaxysd", "GalaxyUNet"] for name in networks},
-            "scheduler": ["diffusers", type(scheduler).__name__],
-        }
-        (temporary / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-        (temporary / "README.md").write_text(card, encoding="utf-8")
-        sums = {path: sha256_of(temporary / path) for name in networks for path in _files(name)}
+            tensors = {key: value.to(dtype).contiguous().cpu() for key, value in network.state_dict().items()}
+            save_file(tensors, temporary / name, metadata={"format": "pt"})
+        (temporary / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (temporary / CARD).write_text(card, encoding="utf-8")
+        sums = {name: sha256_of(temporary / name) for name in (CONFIG, *networks)}
         record = record.model_copy(update={"sha256": sums})
         (temporary / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -158,32 +178,29 @@ def save_model(
         raise InputError(f"{folder}: model cannot be written ({error})") from None
 
 
-def _files(network: str) -> tuple[str, str]:
-    """Weights and shape of a network, within a model folder."""
-    return WEIGHTS.replace(DENOISER, network), CONFIG.replace(DENOISER, network)
+def _check_fit(config: ModelConfig, source: str) -> None:
+    """The flow must draw the latents that the autoencoder reads."""
+    if config.denoiser is None:
+        return
+    latents = (config.autoencoder.channels, config.autoencoder.latent_size)
+    drawn = (config.denoiser.channels, config.denoiser.size)
+    if latents != drawn:
+        raise InputError(
+            f"{source}: the autoencoder has {latents[0]} x {latents[1]} px latents, the denoiser draws {drawn[0]} x "
+            f"{drawn[1]} px; train the denoiser on this autoencoder"
+        )
 
 
-def _write_network(folder: Path, name: str, network: GalaxyUNet, dtype: torch.dtype) -> None:
-    weights, shape = _files(name)
-    (folder / name).mkdir(parents=True)
-    tensors = {key: value.to(dtype).contiguous().cpu() for key, value in network.state_dict().items()}
-    save_file(tensors, folder / weights, metadata={"format": "pt"})
-    config = {"_class_name": "GalaxyUNet", **network.settings.model_dump(mode="json")}
-    (folder / shape).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_network(folder: Path, name: str, record: ModelRecord, device: torch.device) -> GalaxyDenoiser:
-    weights, shape = _files(name)
-    config = read_json(folder / shape)
-    config.pop("_class_name", None)
-    network = NetworkSettings.parse(config, str(folder / shape))
-    denoiser = GalaxyDenoiser(network, record.scale, record.tree, tuple(survey.token for survey in record.surveys))
+def _read_weights(path: Path, network: nn.Module) -> None:
+    """Fill a network from a file; weights that are missing, of another shape or not finite are refused."""
     try:
-        tensors: dict[str, Tensor] = load((folder / weights).read_bytes())
-        denoiser.unet.load_state_dict({key: value.float() for key, value in tensors.items()})
+        tensors: dict[str, Tensor] = load(path.read_bytes())
+        network.load_state_dict({key: value.float() for key, value in tensors.items()})
     except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{folder / weights}: cannot be read ({str(error).splitlines()[0]})") from None
-    return denoiser.to(device).eval()
+        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+    broken = [key for key, value in tensors.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise InputError(f"{path}: {broken[0]} holds values that are not finite; the weights are damaged")
 
 
 def refuse_incomplete(folder: Path, kind: str, needed: Sequence[str], weights: str) -> None:
@@ -217,25 +234,60 @@ def refuse_changed(folder: Path, sums: Mapping[str, str], names: Sequence[str]) 
             raise InputError(f"{folder / name}: does not match the checksum in {RECORD}; the file was changed")
 
 
+def _open(folder: Path) -> tuple[ModelConfig, ModelRecord]:
+    """Config and record of a model folder, with every file named there present and unchanged."""
+    refuse_incomplete(folder, "a model", (RECORD,), WEIGHTS)
+    values = read_json(folder / RECORD)
+    if (found := values.get("format")) != FORMAT:
+        wanted = "it draws pixels; train it anew, or use it with galaxysd 0.1" if found == 1 else "it is newer"
+        raise InputError(f"{folder / RECORD}: format {found} is not the one this version reads ({FORMAT}): {wanted}")
+    record = ModelRecord.parse(values, str(folder / RECORD))
+    refuse_incomplete(folder, "a model", (CONFIG, AUTOENCODER, *record.sha256), WEIGHTS)
+    refuse_changed(folder, record.sha256, (CONFIG, AUTOENCODER, *record.sha256))
+    config = ModelConfig.parse(read_json(folder / CONFIG), str(folder / CONFIG))
+    needed = [name for name, shape in ((DENOISER, config.denoiser), (GRAIN, config.grain)) if shape is not None]
+    refuse_incomplete(folder, "a model", needed, WEIGHTS)
+    refuse_changed(folder, record.sha256, needed)
+    _check_fit(config, str(folder))
+    return config, record
+
+
+def load_autoencoder(name_or_folder: str | Path, device: torch.device) -> tuple[Autoencoder, ModelRecord, str]:
+    """The autoencoder of a model folder, the record, and 16 hex digits over its weights.
+
+    Raises:
+        InputError: as `load_model`.
+    """
+    folder = resolve(name_or_folder)
+    config, record = _open(folder)
+    autoencoder = Autoencoder(config.autoencoder)
+    _read_weights(folder / AUTOENCODER, autoencoder)
+    return autoencoder.to(device).eval(), record, record.sha256[AUTOENCODER][:16]
+
+
 def load_model(name_or_folder: str | Path, device: torch.device) -> Model:
     """Read a model folder.
 
     Raises:
-        InputError: a file is missing, tampered with, pickled, or from a newer format.
+        InputError: a file is missing, tampered with, pickled, or from another format, or it is an autoencoder alone.
     """
     folder = resolve(name_or_folder)
-    refuse_incomplete(folder, "a model", (RECORD, CONFIG, WEIGHTS), WEIGHTS)
-    record = ModelRecord.parse(read_json(folder / RECORD), str(folder / RECORD))
-    if record.format != FORMAT:
-        raise InputError(f"{folder / RECORD}: format {record.format} is not the one this version reads ({FORMAT})")
-    names = (DENOISER, GUIDE) if _files(GUIDE)[0] in record.sha256 else (DENOISER,)
-    paths = [path for name in names for path in _files(name)]
-    refuse_incomplete(folder, "a model", paths, WEIGHTS)
-    refuse_changed(folder, record.sha256, paths)
-    networks = {name: _read_network(folder, name, record, device) for name in names}
-    meaning = record.model_dump_json(include={"tree", "surveys", "scale", "sha256"})
+    config, record = _open(folder)
+    if config.denoiser is None:
+        raise InputError(f"{folder}: holds an autoencoder alone; train a generator on it (--autoencoder {folder})")
+    autoencoder = Autoencoder(config.autoencoder)
+    _read_weights(folder / AUTOENCODER, autoencoder)
+    surveys = tuple(survey.token for survey in record.surveys)
+    denoiser = GalaxyDenoiser(config.denoiser, config.spread, record.tree, surveys)
+    _read_weights(folder / DENOISER, denoiser.unet)
+    grain = None
+    if config.grain is not None:
+        grain = GrainNetwork(config.grain)
+        _read_weights(folder / GRAIN, grain)
+        grain.to(device).eval()
+    meaning = record.model_dump_json(include={"tree", "surveys", "sha256"})
     model_hash = hashlib.sha256(meaning.encode()).hexdigest()[:16]
-    return Model(networks[DENOISER], networks.get(GUIDE), record, model_hash)
+    return Model(autoencoder.to(device).eval(), denoiser.to(device).eval(), grain, record, model_hash)
 
 
 def read_json(path: Path) -> dict[str, Any]:

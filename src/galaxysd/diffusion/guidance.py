@@ -1,4 +1,4 @@
-"""Guidance: how much a sample listens to its condition, for the whole prompt and for each weighted phrase.
+"""Guidance: how much a sample listens to its condition, answer by answer.
 
     D = D(nothing) + g [D(c) - D(nothing)] + g sum_q (w_q - 1) [D(c) - D(c without q)]
 
@@ -11,13 +11,6 @@ below `from_level`, since what is stressed may be small: a ring is drawn late.
 Guidance of a whole prompt drowns its rare part: "barred spiral galaxy" becomes more of a spiral and less barred as g
 rises. So the rarest answer of a prompt carries the weight `rarest`, if the prompt says anything else; its own weight w
 adds w - 1 to that, and below 1 also takes the share 1 - w of it away.
-
-A model may bring a guide, a smaller and less trained network that errs in the same ways, only more. Then
-
-    D + a [D(c) - D_guide(c)]
-
-leads away from what a weak network does, for the whole prompt alike (autoguidance, Karras et al. 2024,
-arXiv 2406.02507): sharper arms, tapered cigars, without the loss of variety that a large g costs.
 """
 
 from dataclasses import dataclass
@@ -35,11 +28,8 @@ class GuidanceSettings(Settings):
     """Strength and range of guidance."""
 
     scale: float = Field(default=1.5, ge=0, le=30, allow_inf_nan=False, description="g; 1 is no guidance")
-    from_level: float = Field(default=0.2, ge=0, le=1, description="lowest noise level s with guidance but by weights")
-    to_level: float = Field(default=1.0, ge=0, le=1, description="highest noise level s with guidance")
-    autoguidance: float = Field(
-        default=0.0, ge=0, le=30, allow_inf_nan=False, description="a; no effect on a model without a guide"
-    )
+    from_level: float = Field(default=0.3, ge=0, le=1, description="lowest noise level s with guidance but by weights")
+    to_level: float = Field(default=0.95, ge=0, le=1, description="highest noise level s with guidance")
     rarest: float = Field(
         default=1.0, gt=0, le=5, allow_inf_nan=False, description="weight of a prompt's rarest answer"
     )
@@ -69,7 +59,6 @@ class GuidedDenoiser:
 
     Attributes:
         denoiser: the model.
-        guide: a weaker model, or none.
         condition: what is asked, B galaxies.
         weights: [B, Q] prompt weight of each question, 1 where there is none.
         rarest: [B, Q] clarity of each prompt's rarest answer (`rarest_answer`), less where its weight is below 1.
@@ -77,14 +66,13 @@ class GuidedDenoiser:
     """
 
     denoiser: GalaxyDenoiser
-    guide: GalaxyDenoiser | None
     condition: Condition
     weights: Tensor
     rarest: Tensor
     settings: GuidanceSettings
 
     def __call__(self, noisy: Tensor, level: Tensor) -> Tensor:
-        """[B, 3, S, S], [B] -> [B, 3, S, S]."""
+        """[B, C, h, w], [B] -> [B, C, h, w]."""
         asked: Tensor = self.denoiser(noisy, level, self.condition)
         if float(level[0]) > self.settings.to_level:
             return asked
@@ -98,14 +86,11 @@ class GuidedDenoiser:
         return guided
 
     def _whole(self, noisy: Tensor, level: Tensor, asked: Tensor) -> Tensor:
-        """Guidance by the whole prompt, by the guide, and by the rarest answer."""
+        """Guidance by the whole prompt and by its rarest answer."""
         scale, guided = self.settings.scale, asked
         if scale != 1 and bool(self.condition.known.any()):
             nothing = self.denoiser(noisy, level, self.condition.unconditional())
             guided = nothing + scale * (asked - nothing)
-        if self.guide is not None and self.settings.autoguidance:
-            weaker = self.guide(noisy, level, self.condition)
-            guided = guided + self.settings.autoguidance * (asked - weaker)
         if self.settings.rarest != 1 and bool(self.rarest.any()):
             keep = self.rarest == 0
             without = self.denoiser(noisy, level, self.condition.masked(keep, self.denoiser.answers_of))

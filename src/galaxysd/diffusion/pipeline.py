@@ -19,10 +19,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from galaxysd.diffusion.condition import encode
+from galaxysd.diffusion.autoencoder import to_pixels
+from galaxysd.diffusion.condition import Condition, encode
 from galaxysd.diffusion.folder import Model, SamplingSettings, load_model, save_model
 from galaxysd.diffusion.guidance import GuidedDenoiser, rarest_answer
-from galaxysd.diffusion.samplers import make_scheduler, sample
+from galaxysd.diffusion.samplers import Watch, sample
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology, Vocabulary, caption, parse
 
@@ -61,15 +62,17 @@ class GalaxyPipeline:
     """A trained generator, ready to dream.
 
     Attributes:
-        denoiser: the network with its scale.
-        guide: a weaker denoiser for autoguidance, or none.
+        denoiser: the latent flow.
+        autoencoder: its latents <-> images.
+        grain: the grain stage, or none.
         record: what the model folder says of it.
         model_hash: 16 hex digits over weights and meaning.
         vocabulary: the words it understands.
     """
 
     def __init__(self, model: Model) -> None:
-        self.denoiser, self.guide, self.record, self.model_hash = model.denoiser, model.guide, model.record, model.hash
+        self.denoiser, self.autoencoder, self.grain = model.denoiser, model.autoencoder, model.grain
+        self.record, self.model_hash = model.record, model.hash
         self.vocabulary = Vocabulary.load(model.record.tree, model.denoiser.surveys)
 
     @classmethod
@@ -83,12 +86,13 @@ class GalaxyPipeline:
 
     def save_pretrained(self, folder: str | Path, *, card: str = "") -> None:
         """Write the model as a folder that `from_pretrained` reads."""
-        save_model(Path(folder), self.denoiser, self.record, card, guide=self.guide)
+        parts = {"autoencoder": self.autoencoder, "denoiser": self.denoiser, "grain": self.grain}
+        save_model(Path(folder), self.record, card, **parts)
 
     @property
     def size(self) -> int:
         """Side of an image in pixels."""
-        return self.denoiser.unet.settings.size
+        return self.autoencoder.settings.size
 
     def understand(self, prompt: str | Morphology) -> Morphology:
         """A prompt as a morphology this model can be asked for.
@@ -109,13 +113,12 @@ class GalaxyPipeline:
         *,
         steps: int | None = None,
         guidance: float | None = None,
-        autoguidance: float | None = None,
         sampler: str | None = None,
     ) -> SamplingSettings:
         """The model's own sampling settings with some replaced.
 
         Raises:
-            InputError: a value out of range, or autoguidance by a model that brings no guide.
+            InputError: a value out of range.
         """
         values = self.record.sampling.model_dump()
         if steps is not None:
@@ -124,10 +127,6 @@ class GalaxyPipeline:
             values["sampler"] = sampler
         if guidance is not None:
             values["guidance"]["scale"] = guidance
-        if autoguidance is not None:
-            if autoguidance and self.guide is None:
-                raise InputError("autoguidance needs a model with a guide, and this one has none; leave it out")
-            values["guidance"]["autoguidance"] = autoguidance
         return SamplingSettings.parse(values, "sampling")
 
     def __call__(
@@ -138,7 +137,6 @@ class GalaxyPipeline:
         seed: int = 0,
         steps: int | None = None,
         guidance: float | None = None,
-        autoguidance: float | None = None,
         sampler: str | None = None,
     ) -> Galaxies:
         """Dream `n` galaxies of each prompt; galaxy i (counted over all) has seed `seed` + i.
@@ -149,7 +147,6 @@ class GalaxyPipeline:
             seed: first seed.
             steps: noise levels, default from the model.
             guidance: guidance scale, 1 for none, default from the model.
-            autoguidance: away from the model's guide (guidance.py), 0 for none, default from the model.
             sampler: euler, heun or dpm++2m, default from the model.
 
         Raises:
@@ -161,7 +158,7 @@ class GalaxyPipeline:
         prompts = [prompt] if isinstance(prompt, str | Morphology) else list(prompt)
         morphologies = [self.understand(one) for one in prompts for _ in range(n)]
         wishes = tuple(Wish(morphology, seed + index) for index, morphology in enumerate(morphologies))
-        settings = self.sampling(steps=steps, guidance=guidance, autoguidance=autoguidance, sampler=sampler)
+        settings = self.sampling(steps=steps, guidance=guidance, sampler=sampler)
         return Galaxies(np.concatenate([images for _, images in self.dream(wishes, settings)]), wishes)
 
     def dream(self, wishes: Iterable[Wish], settings: SamplingSettings) -> Iterator[tuple[tuple[Wish, ...], Pixels]]:
@@ -175,7 +172,7 @@ class GalaxyPipeline:
             yield batch, self._dream_batch(batch, settings)
 
     @torch.inference_mode()
-    def _dream_batch(self, wishes: tuple[Wish, ...], settings: SamplingSettings) -> Pixels:
+    def _dream_batch(self, wishes: tuple[Wish, ...], settings: SamplingSettings, watch: Watch | None = None) -> Pixels:
         device = next(self.denoiser.parameters()).device
         padded = [*wishes, *[wishes[-1]] * (BATCH - len(wishes))]
         tree = self.record.tree
@@ -184,21 +181,36 @@ class GalaxyPipeline:
         for row, wish in enumerate(padded):
             for key, weight in wish.morphology.weighted_questions(tree).items():
                 weights[row, tree.questions.index(tree.by_key[key])] = weight
-        noise = torch.stack([galaxy_noise(wish.seed, self.size) for wish in padded])
+        shape = self.denoiser.unet.settings
+        starts = [galaxy_noise(wish.seed, (shape.channels, shape.size), (3, self.size)) for wish in padded]
+        noise, grain_noise = (torch.stack(parts).to(device) for parts in zip(*starts, strict=True))
         answers = self.denoiser.answers_of.cpu()
         evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
         rarest = rarest_answer(condition, answers, evidence) * weights.clamp(max=1)  # above 1 burns out
+        condition = condition.to(device)
         denoise = GuidedDenoiser(
-            self.denoiser, self.guide, condition.to(device), weights.to(device), rarest.to(device), settings.guidance
+            self.denoiser, condition, weights.to(device), rarest.to(device), settings.guidance
         )
-        images = sample(denoise, noise.to(device), make_scheduler(settings.sampler, settings.steps))
-        pixels = self.denoiser.scale.decode(images[: len(wishes)]).permute(0, 2, 3, 1)
+        latents = sample(denoise, noise, settings.sampler, settings.steps, watch=watch)
+        images = self.render(latents, condition, grain_noise)
+        pixels = to_pixels(images[: len(wishes)]).permute(0, 2, 3, 1)
         return np.ascontiguousarray(pixels.cpu().numpy())
 
+    @torch.inference_mode()
+    def render(self, latents: torch.Tensor, condition: Condition, grain_noise: torch.Tensor) -> torch.Tensor:
+        """Latents [B, C, h, w] -> images [B, 3, S, S] about in [-1, 1]: the decoder, then the grain stage."""
+        decoded = self.autoencoder.decode(latents)
+        return decoded if self.grain is None else self.grain.add(decoded, condition.survey, grain_noise)
 
-def galaxy_noise(seed: int, size: int) -> torch.Tensor:
-    """The start of a galaxy: standard normal [3, S, S], drawn on the CPU so that every device starts alike."""
-    return torch.randn((3, size, size), generator=torch.Generator().manual_seed(seed))
+
+def galaxy_noise(seed: int, *shapes: tuple[int, int]) -> list[torch.Tensor]:
+    """The start of a galaxy: standard normal [C, S, S] for each (C, S), one after the other from one generator.
+
+    Drawn on the CPU, so that every device starts alike.
+    """
+    generator = np.random.default_rng(seed)  # all 63 bits count; torch's own generator uses 32 of them
+    drawn = (generator.standard_normal((channels, side, side), dtype=np.float32) for channels, side in shapes)
+    return [torch.from_numpy(values) for values in drawn]
 
 
 def check_seed(seed: int) -> None:

@@ -1,72 +1,216 @@
-"""From dataset folders to a model folder: the recipe that `galaxysd train` follows.
+"""From dataset folders to a model folder: the recipes that `galaxysd train` follows for the three parts of a generator.
 
-A recipe is a YAML file (`recipes/mini.yaml`) of frozen settings. Training works in a run folder, can be stopped and
-continued at will, and leaves RUN/model, a model folder with the averaged weights, whenever it stops.
+    mini-autoencoder   images -> latents and back             RUN/model holds an autoencoder alone
+    mini               the latent flow on an autoencoder      RUN/model generates (with the grain stage it started from)
+    mini-grain         the grain stage of a generator         RUN/model is that generator with its grain
+
+A recipe is a YAML file (`recipes/*.yaml`) of frozen settings. Training works in a run folder, can be stopped and
+continued at will, and leaves RUN/model, with the averaged weights, whenever it stops.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
+from accelerate import Accelerator
 from pydantic import Field
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from galaxysd.diffusion.autoencoder import Autoencoder, AutoencoderSettings
+from galaxysd.diffusion.autoencoder_task import AutoencoderTask, AutoencoderTaskSettings, FeatureMaps
 from galaxysd.diffusion.card import model_card
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
-from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
-from galaxysd.diffusion.folder import Model, ModelRecord, SamplingSettings, SurveyInfo, load_model, save_model
-from galaxysd.diffusion.network import NetworkSettings, RefinerSettings, normalise_weights
-from galaxysd.diffusion.perceptual import FeatureMaps, PerceptualSettings
-from galaxysd.diffusion.task import FlowMatchingTask, TaskSettings
+from galaxysd.diffusion.denoiser import GalaxyDenoiser
+from galaxysd.diffusion.flow_task import FlowTask, TaskSettings
+from galaxysd.diffusion.folder import (
+    Model,
+    ModelRecord,
+    SamplingSettings,
+    SurveyInfo,
+    load_autoencoder,
+    load_model,
+    save_model,
+)
+from galaxysd.diffusion.grain import GrainNetwork, GrainSettings
+from galaxysd.diffusion.grain_task import GrainData, GrainTask, GrainTaskSettings
+from galaxysd.diffusion.latents import LatentPool
+from galaxysd.diffusion.network import NetworkSettings
 from galaxysd.errors import InputError
 from galaxysd.images.dataset import Dataset
+from galaxysd.nn import normalise_weights
 from galaxysd.runs import Run
 from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training import checkpoint
-from galaxysd.training.fit import Budget, FitSettings, fit
+from galaxysd.training.fit import Budget, Data, FitSettings, Task, fit
 
 
 class NetworkShape(Settings):
-    """The part of `NetworkSettings` that a recipe chooses; the data decide the rest."""
+    """The part of `NetworkSettings` that a recipe chooses; the data and the autoencoder decide the rest."""
 
-    patch: int = Field(default=4, ge=1)
-    widths: tuple[int, ...] = Field(default=(64, 128, 256), min_length=1)
+    widths: tuple[int, ...] = Field(default=(128, 192, 256), min_length=1)
     blocks: int = Field(default=2, ge=1)
     attention_from: int = Field(default=1, ge=0)
     embedding: int = Field(default=256, ge=8)
-    refiner: RefinerSettings | None = None
+
+
+class GrainShape(Settings):
+    """The part of `GrainSettings` that a recipe chooses; the spread is measured."""
+
+    width: int = Field(default=48, ge=1)
+    blocks: int = Field(default=4, ge=1)
+    steps: int = Field(default=4, ge=1, le=100)
 
 
 class Recipe(RecipeSettings):
-    """All that decides what a training does, except how long it takes."""
+    """The latent flow: all that decides what a training does, except how long it takes."""
 
     folder: ClassVar[Path] = Path(__file__).parent / "recipes"
 
+    kind: Literal["generator"] = "generator"
     name: str = "mini"
     network: NetworkShape = NetworkShape()
-    refiner_alone: bool = Field(
-        default=False, description="only the refiner learns; all else stays as in the model that training starts from"
-    )
     task: TaskSettings = TaskSettings()
     data: DataSettings = DataSettings()
     fit: FitSettings = FitSettings()
-    perceptual: PerceptualSettings | None = Field(default=None, description="null: squared error alone")
     sampling: SamplingSettings = SamplingSettings()
     images: int = Field(default=1_000_000, ge=1, description="images budget unless the command says otherwise")
+
+
+class AutoencoderRecipe(RecipeSettings):
+    """The autoencoder: the same for its training."""
+
+    folder: ClassVar[Path] = Path(__file__).parent / "recipes"
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    name: str = "mini-autoencoder"
+    network: AutoencoderSettings = AutoencoderSettings()
+    task: AutoencoderTaskSettings = AutoencoderTaskSettings()
+    data: DataSettings = DataSettings()
+    fit: FitSettings = FitSettings()
+    images: int = Field(default=50_000, ge=1, description="images budget unless the command says otherwise")
+
+
+class GrainRecipe(RecipeSettings):
+    """The grain stage: the same for its training."""
+
+    folder: ClassVar[Path] = Path(__file__).parent / "recipes"
+
+    kind: Literal["grain"] = "grain"
+    name: str = "mini-grain"
+    network: GrainShape = GrainShape()
+    task: GrainTaskSettings = GrainTaskSettings()
+    data: DataSettings = DataSettings()
+    fit: FitSettings = FitSettings()
+    images: int = Field(default=150_000, ge=1, description="crops budget unless the command says otherwise")
 
 
 class TrainingIdentity(Settings):
     """What makes two trainings the same: recipe and data."""
 
-    recipe: Recipe
+    recipe: Recipe | AutoencoderRecipe | GrainRecipe = Field(discriminator="kind")
     datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
     limit: int | None = None
     start: str | None = Field(default=None, description="hash of the model that training starts from; null: random")
-    guide: str | None = Field(default=None, description="hash of the model that is to guide this one; null: none")
+    autoencoder: str | None = Field(default=None, description="hash of the weights of the autoencoder in use")
     features: str | None = Field(default=None, description="hash of the vision network that looks on; null: none")
+
+
+class _Training:
+    """What the three trainings share: datasets, pools, run folder, processes."""
+
+    def __init__(
+        self,
+        datasets: Sequence[str | Path],
+        out: str | Path,
+        recipe: Recipe | AutoencoderRecipe | GrainRecipe,
+        *,
+        images: int | None,
+        minutes: float | None,
+        limit: int | None,
+        start: str | None = None,
+        autoencoder: str | None = None,
+        features: str | None = None,
+    ) -> None:
+        self.accelerator = Accelerator()
+        self.recipe = recipe
+        self.datasets = [Dataset.open(folder) for folder in datasets]
+        if not self.datasets:
+            raise InputError("train needs at least one dataset (--data)")
+        self.identity = TrainingIdentity(
+            recipe=recipe,
+            datasets=tuple(f"{data.survey} {data.info.inputs}" for data in self.datasets),
+            limit=limit,
+            start=start,
+            autoencoder=autoencoder,
+            features=features,
+        )
+        self.budget = Budget(images=images or recipe.images, minutes=minutes)
+        folder = Path(out)
+        with self.accelerator.main_process_first():  # one writes, the others find it
+            self.run = Run.open(folder, self.identity)
+            self.pool = GalaxyPool(self.datasets, "train", recipe.data, folder, limit=limit)
+            self.held_out = GalaxyPool(self.datasets, "val", recipe.data, folder, limit=limit)
+        torch.manual_seed(recipe.fit.seed)
+
+    def finished(self) -> dict[str, Any] | None:
+        """The summary of a run that is done and was not asked for more."""
+        summary = self.run.summary
+        done = summary is not None and (summary["images_seen"] >= self.budget.images or self.budget.minutes is not None)
+        return summary if done else None
+
+    def go(self, task: Task, data: Data, export: Callable[[Path, dict[str, Any]], None]) -> dict[str, Any]:
+        """Train, then let the first process write RUN/model."""
+        result = fit(task, data, self.recipe.fit, self.run, self.budget)
+        summary = {"run": str(self.run.folder), "model": str(self.run.folder / "model"), **result}
+        if self.accelerator.is_main_process:
+            task.model.load_state_dict(_averaged(self.run))
+            normalise_weights(task.model)  # an average of unit vectors is shorter than one
+            task.model.eval()
+            export(self.run.folder / "model", result)
+            if result["done"]:
+                self.run.finish(summary)
+        self.accelerator.wait_for_everyone()
+        return summary
+
+    def told(self, result: dict[str, Any]) -> dict[str, Any]:
+        """This stage, for the record of the model."""
+        held_out = [line for line in self.run.metrics() if "held_out" in line]
+        return {
+            "recipe": json.loads(self.recipe.model_dump_json()),
+            "data": self.pool.describe(),
+            "data_hash": self.identity.content_hash(),
+            "start": self.identity.start,
+            "features": self.identity.features,
+            "processes": self.accelerator.num_processes,
+            "images_seen": result["images_seen"],
+            "hours": round(result["seconds"] / 3600, 2),
+            "held_out_loss": held_out[-1]["held_out"] if held_out else None,
+        }
+
+    def record(self, sampling: SamplingSettings, training: dict[str, Any]) -> ModelRecord:
+        """The record of a model of these data."""
+        scales = {data.survey: data.info.pixel_scale for data in reversed(self.datasets)}
+        surveys = tuple(
+            SurveyInfo(token=name, size=self.pool.size, pixel_scale=scales[name]) for name in self.pool.surveys
+        )
+        return ModelRecord(
+            tree=self.pool.tree,
+            surveys=surveys,
+            sampling=sampling,
+            evidence=self.pool.evidence(),
+            evidence_by_survey=self.pool.evidence_by_survey(),
+            training=training,
+        )
+
+
+def _averaged(run: Run) -> dict[str, Tensor]:
+    """The averaged weights of the latest checkpoint."""
+    last = checkpoint.latest(run.folder)
+    assert last is not None  # fit always leaves one
+    return load_file(last / "average.safetensors")
 
 
 def train(
@@ -78,22 +222,20 @@ def train(
     minutes: float | None = None,
     limit: int | None = None,
     start: str | Path | None = None,
-    guide: str | Path | None = None,
-    features: FeatureMaps | None = None,
+    autoencoder: str | Path = "mini",
 ) -> dict[str, Any]:
-    """Train a generator on dataset folders, or go on with a training.
+    """Train a latent flow on dataset folders, or go on with a training.
 
     Args:
-        datasets: dataset folders (`galaxysd catalog build`), all with images of the same size.
+        datasets: dataset folders (`galaxysd catalog build`), all with images of the size that the autoencoder reads.
         out: run folder.
         recipe: what to do.
         images: images to be seen in the end, default from the recipe; a finished run goes on if this is raised.
-        minutes: stop after so many minutes; the same command continues.
+        minutes: lay the training out by the clock, to end after so many minutes.
         limit: use at most so many galaxies of each dataset (for trials).
-        start: a model to go on from (fine-tuning); its network, tree and surveys must be those of this training.
-            Its guide and its refiner are kept.
-        guide: a smaller or less trained model of the same data, for autoguidance (guidance.py).
-        features: the vision network of a perceptual recipe.
+        start: a model to go on from (fine-tuning), with its autoencoder; its network, tree and surveys must be those
+            of this training.
+        autoencoder: a model folder or name whose autoencoder, and grain stage if it fits, are used.
 
     Returns:
         `run`, `model`, `images_seen`, `seconds`, `done`.
@@ -101,123 +243,153 @@ def train(
     Raises:
         InputError: the data or settings make no sense, or the run folder belongs to another training.
     """
-    if (recipe.perceptual is None) != (features is None):
-        wanted = "needs" if features is None else "has no use for"
-        raise InputError(f"recipe {recipe.name!r} {wanted} a vision network (--features)")
-    opened = [Dataset.open(folder) for folder in datasets]
-    earlier = None if start is None else load_model(start, torch.device("cpu"))
-    guiding = None if guide is None else load_model(guide, torch.device("cpu"))
-    identity = TrainingIdentity(
-        recipe=recipe,
-        datasets=tuple(f"{data.survey}:{data.info.inputs}" for data in opened),
+    cpu = torch.device("cpu")
+    earlier = None if start is None else load_model(start, cpu)
+    encoder, encoder_record, weights = load_autoencoder(autoencoder if start is None else start, cpu)
+    training = _Training(
+        datasets,
+        out,
+        recipe,
+        images=images,
+        minutes=minutes,
         limit=limit,
         start=None if earlier is None else earlier.hash,
-        guide=None if guiding is None else guiding.hash,
-        features=None if features is None else features.hash,
+        autoencoder=weights,
     )
-    run = Run.open(out, identity)
-    total = images or recipe.images
-    if run.summary is not None and run.summary["images_seen"] >= total:
-        return {**run.summary, "already_done": True}
-    pool = GalaxyPool(opened, "train", recipe.data, run.folder, limit=limit)
-    held_out = GalaxyPool(opened, "val", recipe.data, run.folder, limit=limit)
-    mean, spread = pool.statistics()
-    shape = {
-        "size": opened[0].info.size,
-        "answers": len(pool.tree.columns),
-        "questions": len(pool.tree.questions),
-        "surveys": len(pool.surveys),
+    if (summary := training.finished()) is not None:
+        return summary
+    pool, shape = training.pool, encoder.settings
+    encoder.to(training.accelerator.device).requires_grad_(False)
+    with training.accelerator.main_process_first():
+        latents = LatentPool(pool, encoder, weights, training.run.folder / "latents.bin")
+    network = NetworkSettings(
+        size=shape.latent_size,
+        channels=shape.channels,
+        answers=len(pool.tree.columns),
+        questions=len(pool.tree.questions),
+        surveys=len(pool.surveys),
         **recipe.network.model_dump(),
-    }
-    if earlier is not None and recipe.network.refiner is None:
-        shape["refiner"] = earlier.denoiser.unet.settings.refiner
-    network = NetworkSettings.parse(shape, "network")
-    torch.manual_seed(recipe.fit.seed)
-    denoiser = GalaxyDenoiser(network, ImageScale(mean=mean, spread=spread), pool.tree, pool.surveys)
+    )
+    denoiser = GalaxyDenoiser(network, latents.spread(), pool.tree, pool.surveys)
     if earlier is not None:
         _adopt(denoiser, earlier.denoiser, str(start))
-    learning: nn.Module = denoiser
-    if recipe.refiner_alone:
-        if denoiser.unet.refiner is None or earlier is None:
-            raise InputError(f"recipe {recipe.name!r} trains a refiner: it needs network.refiner and a model (--from)")
-        learning = denoiser.unet.refiner
-        denoiser.eval().requires_grad_(False)
-        learning.train().requires_grad_(True)
-    weaker = guiding.denoiser if guiding is not None else None if earlier is None else earlier.guide
-    if weaker is not None and not weaker.speaks_like(denoiser):
-        raise InputError(f"{guide or start}: its guide has another tree, image scale or surveys than this training")
-    perceptual = None if recipe.perceptual is None or features is None else (recipe.perceptual, features)
-    task = FlowMatchingTask(denoiser, recipe.task, held_out, perceptual)
-    budget = Budget(images=total, minutes=minutes)
-    result = fit(task, pool, recipe.fit, run, budget)
-    denoiser.load_state_dict(_averaged(run))
-    normalise_weights(learning)  # an average of unit vectors is shorter than one
-    _export(run, identity, opened, pool, denoiser, result, earlier, guiding)
-    summary = {"run": str(run.folder), "model": str(run.folder / "model"), **result}
-    if result["done"]:
-        run.finish(summary)
-    return summary
+    task = FlowTask(denoiser, encoder, recipe.task, training.held_out)
+    grain = _grain_of(autoencoder if start is None else start, len(pool.surveys), pool.surveys)
+
+    def export(folder: Path, result: dict[str, Any]) -> None:
+        stages = {key: value for key, value in encoder_record.training.items() if key in ("autoencoder", "grain")}
+        stages["generator"] = training.told(result)
+        if earlier is not None:
+            stages["generator"]["earlier"] = earlier.record.training.get("generator")
+        record = training.record(recipe.sampling, stages)
+        save_model(folder, record, model_card(record, recipe.name), autoencoder=encoder, denoiser=denoiser, grain=grain)
+
+    return training.go(task, latents, export)
+
+
+def _grain_of(model: str | Path, surveys: int, tokens: tuple[str, ...]) -> GrainNetwork | None:
+    """The grain stage of a model, if it has one that knows the same surveys."""
+    try:
+        found = load_model(model, torch.device("cpu"))
+    except InputError:
+        return None  # an autoencoder alone
+    return found.grain if found.denoiser.surveys == tokens else None
 
 
 def _adopt(denoiser: GalaxyDenoiser, earlier: GalaxyDenoiser, name: str) -> None:
-    """Take over the weights and the image scale of an earlier model; a refiner may be new."""
-    settings = denoiser.unet.settings
-    new = settings.refiner is not None and earlier.unet.refiner is None
-    if new:
-        settings = settings.model_copy(update={"refiner": None})
+    """Take over the weights and the spread of an earlier model."""
     same = (
-        settings == earlier.unet.settings
+        denoiser.unet.settings == earlier.unet.settings
         and denoiser.tree.columns == earlier.tree.columns
         and denoiser.surveys == earlier.surveys
     )
     if not same:
         raise InputError(f"{name}: has another network, tree or surveys than this training; start from random weights")
-    denoiser.load_state_dict(earlier.state_dict(), strict=not new)
-    denoiser.scale = earlier.scale
+    denoiser.load_state_dict(earlier.state_dict())
+    denoiser.spread = earlier.spread
 
 
-def _averaged(run: Run) -> dict[str, Tensor]:
-    """The averaged weights of the latest checkpoint."""
-    last = checkpoint.latest(run.folder)
-    assert last is not None  # fit always leaves one
-    return load_file(last / "average.safetensors")
+def train_autoencoder(
+    datasets: Sequence[str | Path],
+    out: str | Path,
+    *,
+    recipe: AutoencoderRecipe,
+    images: int | None = None,
+    minutes: float | None = None,
+    limit: int | None = None,
+    features: FeatureMaps | None = None,
+) -> dict[str, Any]:
+    """Train an autoencoder on dataset folders, or go on with a training; arguments as in `train`.
 
-
-def _export(
-    run: Run,
-    identity: TrainingIdentity,
-    datasets: Sequence[Dataset],
-    pool: GalaxyPool,
-    denoiser: GalaxyDenoiser,
-    result: dict[str, Any],
-    earlier: Model | None,
-    guiding: Model | None,
-) -> None:
-    """Write RUN/model."""
-    scales = {data.survey: data.info.pixel_scale for data in reversed(datasets)}
-    size = denoiser.unet.settings.size
-    held_out = [line for line in run.metrics() if "held_out" in line]
-    guide, guide_training = None, None
-    if guiding is not None:
-        guide, guide_training = guiding.denoiser, {"model": guiding.hash, "training": guiding.record.training}
-    elif earlier is not None:
-        guide, guide_training = earlier.guide, earlier.record.training.get("guide")
-    record = ModelRecord(
-        tree=pool.tree,
-        surveys=tuple(SurveyInfo(token=name, size=size, pixel_scale=scales[name]) for name in pool.surveys),
-        scale=denoiser.scale,
-        sampling=identity.recipe.sampling,
-        evidence=pool.evidence(),
-        training={
-            "recipe": json.loads(identity.recipe.model_dump_json()),
-            "data": pool.describe(),
-            "data_hash": identity.content_hash(),
-            "guide": guide_training,
-            "features": identity.features,
-            "earlier": None if earlier is None else {"model": identity.start, "training": earlier.record.training},
-            "images_seen": result["images_seen"],
-            "hours": round(result["seconds"] / 3600, 2),
-            "held_out_loss": held_out[-1]["held_out"] if held_out else None,
-        },
+    Args:
+        features: the vision network of the perceptual term; none: absolute error and critic alone.
+        datasets, out, recipe, images, minutes, limit: as in `train`.
+    """
+    training = _Training(
+        datasets,
+        out,
+        recipe,
+        images=images,
+        minutes=minutes,
+        limit=limit,
+        features=None if features is None else features.hash,
     )
-    save_model(run.folder / "model", denoiser, record, model_card(record, identity.recipe.name), guide=guide)
+    if (summary := training.finished()) is not None:
+        return summary
+    if training.pool.size != recipe.network.size:
+        raise InputError(
+            f"the datasets have images of {training.pool.size} px, the recipe is for {recipe.network.size} px; build "
+            f"them with --size {recipe.network.size} or set network.size"
+        )
+    autoencoder = Autoencoder(recipe.network)
+    task = AutoencoderTask(autoencoder, recipe.task, training.held_out, features)
+
+    def export(folder: Path, result: dict[str, Any]) -> None:
+        task.measure_latents(training.pool)
+        record = training.record(SamplingSettings(), {"autoencoder": training.told(result)})
+        save_model(folder, record, model_card(record, recipe.name), autoencoder=autoencoder)
+
+    return training.go(task, training.pool, export)
+
+
+def train_grain(
+    datasets: Sequence[str | Path],
+    out: str | Path,
+    *,
+    recipe: GrainRecipe,
+    start: str | Path = "mini",
+    images: int | None = None,
+    minutes: float | None = None,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Train the grain stage of a generator, or go on with a training; arguments as in `train`.
+
+    Args:
+        start: the generator; its other parts stay as they are.
+        datasets, out, recipe, images, minutes, limit: as in `train`.
+    """
+    model: Model = load_model(start, torch.device("cpu"))
+    training = _Training(
+        datasets, out, recipe, images=images, minutes=minutes, limit=limit, start=model.hash, autoencoder=None
+    )
+    if (summary := training.finished()) is not None:
+        return summary
+    if training.pool.surveys != model.denoiser.surveys:
+        raise InputError(
+            f"{start}: knows the surveys {', '.join(model.denoiser.surveys)}, the datasets are of "
+            f"{', '.join(training.pool.surveys)}; give the same datasets in the same order"
+        )
+    with training.accelerator.main_process_first():
+        data = GrainData(training.pool, model.autoencoder, training.run.folder / "decoded.bin")
+    shape = GrainSettings(spread=data.spread(), surveys=len(training.pool.surveys), **recipe.network.model_dump())
+    grain = GrainNetwork(shape)
+    task = GrainTask(grain, model.autoencoder, recipe.task, training.held_out)
+
+    def export(folder: Path, result: dict[str, Any]) -> None:
+        record = model.record.model_copy(
+            update={"training": {**model.record.training, "grain": training.told(result)}}
+        )
+        card = model_card(record, "mini")
+        save_model(folder, record, card, autoencoder=model.autoencoder, denoiser=model.denoiser, grain=grain)
+
+    return training.go(task, data, export)

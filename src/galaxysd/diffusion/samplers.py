@@ -1,19 +1,17 @@
-"""From noise to image: the diffusers schedulers on our grid of noise levels.
+"""From noise to latents: three solvers of the flow's differential equation, as plain loops.
 
-`euler` (order 1), `heun` (order 2, two evaluations a step) and `dpm++2m` (multistep order 2, one evaluation a step, Lu
-et al. 2022, arXiv 2211.01095). Each gets the same grid (`flow.time_grid`); the schedulers' own grids stop far above
-the noise of a galaxy image's sky, which is what leaves a sample without texture.
+    dx/ds = (x - D(x, s)) / s        from s near 1 down to 0 (flow.py)
+
+`euler` (order 1), `heun` (order 2, two evaluations a step: Karras et al. 2022, algorithm 1) and `dpm++2m` (multistep of
+order 2, one evaluation a step: Lu et al. 2022, arXiv 2211.01095, algorithm 2). All use the same grid of noise levels
+(`flow.time_grid`). Tests compare them with the schedulers of diffusers.
 """
 
+import math
 from collections.abc import Callable
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, get_args
 
 import torch
-from diffusers import (
-    DPMSolverMultistepScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    FlowMatchHeunDiscreteScheduler,
-)
 from torch import Tensor
 
 from galaxysd.diffusion.flow import time_grid, velocity
@@ -21,58 +19,80 @@ from galaxysd.errors import InputError
 
 Sampler = Literal["euler", "heun", "dpm++2m"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
-Scheduler: TypeAlias = FlowMatchEulerDiscreteScheduler | FlowMatchHeunDiscreteScheduler | DPMSolverMultistepScheduler
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+Watch = Callable[[int, int, Tensor], bool | None]
 
 
-def make_scheduler(sampler: str, steps: int) -> Scheduler:
-    """A diffusers scheduler with `steps` levels of our grid.
+class Cancelled(Exception):
+    """A watcher asked to stop."""
+
+
+def sample(denoise: Denoise, noise: Tensor, sampler: str, steps: int, *, watch: Watch | None = None) -> Tensor:
+    """Integrate from pure noise to clean latents.
+
+    Args:
+        denoise: D(x_s, s) for a batch [B, C, h, w] and levels [B].
+        noise: [B, C, h, w], standard normal.
+        sampler: euler, heun or dpm++2m.
+        steps: noise levels, 1 to 1000.
+        watch: called after every step with the step (from 1), the number of steps and the latents expected so far; it
+            may return True to cancel. It changes no value.
+
+    Returns:
+        [B, C, h, w] in the units of the denoiser.
 
     Raises:
-        InputError: an unknown sampler, or a number of steps outside 1 to 1000.
+        InputError: an unknown sampler, or a number of steps out of range.
+        Cancelled: `watch` returned True.
     """
     if sampler not in SAMPLERS:
         raise InputError(f"sampler {sampler!r} is not one of {', '.join(SAMPLERS)}")
     if not 1 <= steps <= 1000:
         raise InputError(f"steps must lie between 1 and 1000, not {steps}")
-    levels = time_grid(steps)
-    scheduler: Scheduler
-    if sampler == "euler":
-        scheduler = FlowMatchEulerDiscreteScheduler()
-        scheduler.set_timesteps(sigmas=levels)
-        return scheduler
-    if sampler == "heun":
-        scheduler = FlowMatchHeunDiscreteScheduler()
-        scheduler.set_timesteps(steps)
-        # Every level but the first is visited twice: as the end of one step and the start of the next.
-        inner = [level for level in levels[1:] for _ in range(2)]
-        scheduler.sigmas = torch.tensor([levels[0], *inner, 0.0])
-        scheduler.timesteps = torch.tensor([levels[0], *inner]) * scheduler.config.num_train_timesteps
-        scheduler.set_begin_index(0)
-        return scheduler
-    scheduler = DPMSolverMultistepScheduler(
-        use_flow_sigmas=True, prediction_type="flow_prediction", algorithm_type="dpmsolver++", solver_order=2
-    )
-    scheduler.set_timesteps(steps)
-    scheduler.sigmas = torch.tensor([*levels, 0.0])
-    scheduler.timesteps = scheduler.sigmas[:-1] * scheduler.config.num_train_timesteps
-    scheduler.set_begin_index(0)
-    return scheduler
-
-
-def sample(denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, scheduler: Scheduler) -> Tensor:
-    """Integrate from pure noise to an image.
-
-    Args:
-        denoise: D(x_s, s) for a batch [B, 3, S, S] and levels [B].
-        noise: [B, 3, S, S], standard normal.
-        scheduler: from `make_scheduler`; used once.
-
-    Returns:
-        [B, 3, S, S] in the units of the denoiser.
-    """
-    state = float(scheduler.sigmas[0]) * noise  # x_s without its share of image, see flow.time_grid
-    for timestep in scheduler.timesteps:
-        level = (timestep / scheduler.config.num_train_timesteps).to(state).expand(len(state))
-        change = velocity(state, denoise(state, level), level)
-        state = scheduler.step(change, timestep, state, return_dict=False)[0]
+    levels = [*time_grid(steps), 0.0]
+    state = levels[0] * noise  # x_s without its share of image, see flow.time_grid
+    step = {"euler": _euler, "heun": _heun, "dpm++2m": _DPMSolver()}[sampler]
+    for number, (now, then) in enumerate(zip(levels, levels[1:], strict=False), 1):
+        denoised = denoise(state, _column(now, state))
+        state = step(denoise, state, denoised, now, then)
+        if watch is not None and watch(number, steps, denoised):
+            raise Cancelled
     return state
+
+
+def _column(level: float, state: Tensor) -> Tensor:
+    return torch.full((len(state),), level, device=state.device, dtype=state.dtype)
+
+
+def _euler(denoise: Denoise, state: Tensor, denoised: Tensor, now: float, then: float) -> Tensor:
+    return state + (then - now) * velocity(state, denoised, _column(now, state))
+
+
+def _heun(denoise: Denoise, state: Tensor, denoised: Tensor, now: float, then: float) -> Tensor:
+    first = velocity(state, denoised, _column(now, state))
+    guess = state + (then - now) * first
+    if then == 0:
+        return guess
+    second = velocity(guess, denoise(guess, _column(then, guess)), _column(then, guess))
+    return state + (then - now) * (first + second) / 2
+
+
+class _DPMSolver:
+    """DPM-Solver++(2M): the denoised latents are taken as linear in lambda = log((1 - s) / s) over two steps."""
+
+    def __init__(self) -> None:
+        self.earlier: tuple[Tensor, float] | None = None  # denoised latents and lambda of the step before
+
+    def __call__(self, denoise: Denoise, state: Tensor, denoised: Tensor, now: float, then: float) -> Tensor:
+        if then == 0:
+            return denoised
+        lambda_now, lambda_then = math.log((1 - now) / now), math.log((1 - then) / then)
+        h = lambda_then - lambda_now
+        estimate = denoised
+        if self.earlier is not None:
+            before, lambda_before = self.earlier
+            r = (lambda_now - lambda_before) / h
+            estimate = denoised + (denoised - before) / (2 * r)  # algorithm 2, line 8
+        self.earlier = denoised, lambda_now
+        return (then / now) * state - (1 - then) * math.expm1(-h) * estimate

@@ -1,6 +1,8 @@
 """Checkpoints of a training run: everything that exact resume needs, in safetensors and JSON, never pickle.
 
-    RUN/checkpoint-000000640000/model.safetensors, average.safetensors, optimizer.safetensors, state.json
+    RUN/checkpoint-000000640000/model.safetensors, average.safetensors, average-long.safetensors,
+                                optimizer.safetensors, state.json
+    RUN/average-000000640000-0.05.safetensors    a stored average, fp16, one of two at every snapshot (ema.py)
 
 A checkpoint is written under a temporary name and renamed, so an interrupted write leaves the previous one in force.
 """
@@ -17,9 +19,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from galaxysd.errors import InputError
-from galaxysd.training.ema import ExponentialMovingAverage
+from galaxysd.training.ema import ExponentialMovingAverage, Snapshot
 
 PREFIX = "checkpoint-"
+AVERAGES = ("average.safetensors", "average-long.safetensors")
 
 
 def latest(folder: Path) -> Path | None:
@@ -40,7 +43,7 @@ def _optimizer_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimi
 def save(
     folder: Path,
     model: nn.Module,
-    average: ExponentialMovingAverage,
+    averages: Sequence[ExponentialMovingAverage],
     optimizers: Sequence[torch.optim.Optimizer],
     *,
     images_seen: int,
@@ -57,9 +60,9 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-        averaged = {name: value.contiguous() for name, value in average.weights.items()}
         save_file(weights, temporary / "model.safetensors")
-        save_file(averaged, temporary / "average.safetensors")
+        for name, average in zip(AVERAGES, averages, strict=True):
+            save_file({key: value.contiguous() for key, value in average.weights.items()}, temporary / name)
         save_file(_optimizer_tensors(model, optimizers), temporary / "optimizer.safetensors")
         state = {"images_seen": images_seen, "seconds": seconds}
         (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
@@ -76,7 +79,10 @@ def save(
 
 
 def load(
-    path: Path, model: nn.Module, average: ExponentialMovingAverage, optimizers: Sequence[torch.optim.Optimizer]
+    path: Path,
+    model: nn.Module,
+    averages: Sequence[ExponentialMovingAverage],
+    optimizers: Sequence[torch.optim.Optimizer],
 ) -> dict[str, Any]:
     """Put a checkpoint into model, average and optimizers; returns its state.
 
@@ -85,14 +91,18 @@ def load(
     """
     try:
         weights = load_file(path / "model.safetensors")
-        averaged = load_file(path / "average.safetensors")
+        averaged = [load_file(path / name) for name in AVERAGES]
         moments = load_file(path / "optimizer.safetensors")
         state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
         model.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: checkpoint cannot be read ({str(error).splitlines()[0]})") from None
-    for name, value in averaged.items():
-        average.weights[name].copy_(value)
+    broken = [name for name, value in weights.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise InputError(f"{path}: {broken[0]} holds values that are not finite; delete this checkpoint")
+    for average, stored in zip(averages, averaged, strict=True):
+        for name, value in stored.items():
+            average.weights[name].copy_(value)
     parameters = dict(model.named_parameters())
     owner = {
         weight: optimizer for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]
@@ -103,3 +113,29 @@ def load(
         layout = value.to(parameter.device) if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
         owner[parameter].state[parameter][moment] = layout
     return state
+
+
+def save_averages(folder: Path, averages: Sequence[ExponentialMovingAverage], images_seen: int) -> None:
+    """Store the averages of now, fp16, for `ema.synthesise`.
+
+    Raises:
+        InputError: the disk is full or not writable.
+    """
+    for average in averages:
+        path = folder / f"average-{images_seen:012d}-{average.fraction:g}.safetensors"
+        temporary = path.with_suffix(".tmp")
+        try:
+            save_file({name: value.half().contiguous().cpu() for name, value in average.weights.items()}, temporary)
+            temporary.replace(path)
+        except (OSError, SafetensorError) as error:
+            temporary.unlink(missing_ok=True)
+            raise InputError(f"{path}: average cannot be written ({error})") from None
+
+
+def stored_averages(folder: Path) -> list[Snapshot]:
+    """All averages that a run has stored, the first ones first."""
+    found = []
+    for path in sorted(folder.glob("average-*.safetensors")):
+        _, images_seen, fraction = path.name.removesuffix(".safetensors").split("-")
+        found.append(Snapshot(float(fraction), int(images_seen), load_file(path)))
+    return found

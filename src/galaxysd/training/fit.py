@@ -11,7 +11,7 @@ bit.
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -38,8 +38,19 @@ class Task(Protocol):
 
     model: nn.Module
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """The scalar loss of a batch, and what is worth logging."""
+    def prepare(self, batch: Batch, generator: torch.Generator, progress: float) -> Batch:
+        """All that is random about a batch, drawn before it is shared among the processes.
+
+        Every process draws the whole batch and keeps its rows, so one process and several see the same numbers.
+
+        Args:
+            batch: from `Data.batch`; tensors [B, ...].
+            generator: the same in every process.
+            progress: share of the training that is over, 0 to 1.
+        """
+
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        """The scalar loss of a process's rows, and what is worth logging, as scalars on the device."""
 
     def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:
         """Look at the averaged weights: draw pictures into `folder`, return measurements."""
@@ -63,6 +74,9 @@ class FitSettings(Settings):
     cooldown: float = Field(default=0.25, ge=0, le=1, description="last part of the images budget, linear to zero")
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     average: float = Field(default=0.05, gt=0, le=1, description="memory of the weight average / images seen")
+    average_long: float = Field(
+        default=0.1, gt=0, le=1, description="the same of a second average, see training/ema.py"
+    )
     log_every: int = Field(default=6_400, ge=1, description="images between two lines of metrics")
     checkpoint_minutes: float = Field(default=4.0, gt=0, description="minutes between two checkpoints")
     snapshot_every: int = Field(default=64_000, ge=1, description="images between two snapshots")
@@ -71,8 +85,15 @@ class FitSettings(Settings):
 class Budget(Settings):
     """How long to train; not part of a run's identity, so that a run can be continued for longer."""
 
-    images: int = Field(ge=1, description="images seen at the end of training; the cooldown is laid out towards it")
-    minutes: float | None = Field(default=None, gt=0, description="stop this stretch after so many minutes")
+    images: int = Field(ge=1, description="images seen at the end of training")
+    minutes: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="end of training by the clock, over all stretches"
+    )
+
+    def progress(self, images_seen: int, seconds: float) -> float:
+        """Share of the training that is over: by images, or by the clock where that is further."""
+        by_images = images_seen / self.images
+        return min(1.0, by_images if self.minutes is None else max(by_images, seconds / (60 * self.minutes)))
 
 
 def make_optimizers(model: nn.Module, settings: FitSettings) -> list[torch.optim.Optimizer]:
@@ -94,10 +115,16 @@ def make_optimizers(model: nn.Module, settings: FitSettings) -> list[torch.optim
     return found
 
 
-def learning_rate(settings: FitSettings, images_seen: int, total: int) -> float:
-    """Linear warmup, constant, linear cooldown to zero over the last part of the budget."""
+def learning_rate(settings: FitSettings, images_seen: int, progress: float) -> float:
+    """Linear warmup over the first images, constant, linear cooldown to zero over the last part of the training.
+
+    Args:
+        settings: peak, warmup and cooldown.
+        images_seen: before this step.
+        progress: share of the training that is over, 0 to 1.
+    """
     rise = min(1.0, (images_seen + settings.batch) / max(settings.warmup, 1))
-    rest = max(0.0, (total - images_seen) / (settings.cooldown * total)) if settings.cooldown else 1.0
+    rest = (1 - progress) / settings.cooldown if settings.cooldown else 1.0
     return settings.learning_rate * min(rise, rest, 1.0)
 
 
@@ -129,54 +156,65 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
         data: where batches come from.
         settings: how to train.
         run: the folder for checkpoints, metrics and snapshots; resumes from its latest checkpoint.
-        budget: images seen at the end, and minutes of this stretch.
+        budget: images seen at the end, or minutes.
 
     Returns:
-        `images_seen`, `seconds` (over all stretches), `done` (the images budget is reached).
+        `images_seen`, `seconds` (over all stretches), `done` (the budget is spent).
 
     Raises:
         InputError: the loss is not finite, or a checkpoint does not fit.
     """
     accelerator = Accelerator()
-    world, rank = accelerator.num_processes, accelerator.process_index
+    world, rank, device = accelerator.num_processes, accelerator.process_index, accelerator.device
     if settings.batch % world:
         raise InputError(f"batch {settings.batch} cannot be divided by {world} processes; choose a multiple")
     optimizers = make_optimizers(task.model, settings)
-    task.model.to(accelerator.device)
-    average = ExponentialMovingAverage(task.model, fraction=settings.average)
+    task.model.to(device)
+    averages = [
+        ExponentialMovingAverage(task.model, fraction=fraction)
+        for fraction in (settings.average, settings.average_long)
+    ]
     images_seen, seconds = 0, 0.0
     if (last := checkpoint.latest(run.folder)) is not None:
-        state = checkpoint.load(last, task.model, average, optimizers)
+        state = checkpoint.load(last, task.model, averages, optimizers)
         images_seen, seconds = int(state["images_seen"]), float(state["seconds"])
-        run.rewind("images_seen", images_seen)
+        if accelerator.is_main_process:
+            run.rewind("images_seen", images_seen)
     model = accelerator.prepare_model(task.model)
     steppers = [accelerator.prepare_optimizer(optimizer) for optimizer in optimizers]
+    accelerator.wait_for_everyone()
 
     started = saved = time.monotonic()
-    losses: list[float] = []
-    parts: dict[str, list[float]] = {}
+    logged = _Means()
+
+    def elapsed() -> float:
+        return seconds + time.monotonic() - started
 
     def save() -> None:
+        if not logged.finite():  # a checkpoint must never hold what a lost loss left
+            raise InputError(f"{run.folder}: the loss is not finite after {images_seen} images; lower learning_rate")
         if accelerator.is_main_process:
-            elapsed = seconds + time.monotonic() - started
-            checkpoint.save(run.folder, task.model, average, optimizers, images_seen=images_seen, seconds=elapsed)
+            checkpoint.save(run.folder, task.model, averages, optimizers, images_seen=images_seen, seconds=elapsed())
+        accelerator.wait_for_everyone()
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-    console = Console(stderr=True, quiet=not accelerator.is_main_process)
-    with _interruptible() as interrupted, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("training", total=budget.images, completed=images_seen, note="")
-        while images_seen < budget.images and not interrupted():
-            spent = time.monotonic() - started
-            if budget.minutes is not None and spent > 60 * budget.minutes:
+    with _interruptible() as interrupted, _bar(accelerator.is_main_process, budget, images_seen) as show:
+        while True:
+            # The processes agree on how far training is, whether to stop and whether to save: those of the first one,
+            # but for a signal, which any of them may have got.
+            progress = budget.progress(images_seen, elapsed())
+            due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
+            progress, stop, due = _agree(accelerator, progress, interrupted(), due)
+            if progress >= 1 or stop:
                 break
-            generator = torch.Generator().manual_seed(_stream(settings.seed, images_seen, rank))
-            batch = data.batch(settings.batch // world, generator)
-            loss, measured = task.loss(model, batch, generator)
-            if not math.isfinite(float(loss.detach())):
-                raise InputError(
-                    f"{run.folder}: the loss is not finite after {images_seen} images; lower learning_rate"
-                )
-            rate = learning_rate(settings, images_seen, budget.images)
+            if due:
+                save()
+                saved = time.monotonic()
+            generator = torch.Generator().manual_seed(_stream(settings.seed, images_seen, 0))
+            batch = task.prepare(data.batch(settings.batch, generator), generator, progress)
+            batch = {name: values[rank::world].to(device) for name, values in batch.items()}
+            own = torch.Generator().manual_seed(_stream(settings.seed, images_seen, rank + 1))
+            loss, measured = task.loss(model, batch, own)
+            rate = learning_rate(settings, images_seen, progress)
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(model.parameters(), settings.clip)
             for stepper in steppers:
@@ -185,28 +223,77 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
                 stepper.step()
                 stepper.zero_grad(set_to_none=True)
             before, images_seen = images_seen, images_seen + settings.batch
-            average.update(task.model, images_seen=images_seen, batch=settings.batch)
-            losses.append(float(loss.detach()))
-            for name, value in measured.items():
-                parts.setdefault(name, []).append(value)
-
-            if _passed(settings.log_every, before, images_seen) and accelerator.is_main_process:
-                means = {name: round(sum(values) / len(values), 5) for name, values in parts.items()}
-                mean = sum(losses) / len(losses)
-                elapsed = seconds + time.monotonic() - started
-                run.log(
-                    images_seen=images_seen, loss=round(mean, 5), learning_rate=rate, seconds=round(elapsed), **means
-                )
-                bar.update(shown, completed=images_seen, note=f"{images_seen:,} images, loss {mean:.4f}")
-                losses, parts = [], {}
-            if _passed(settings.snapshot_every, before, images_seen) and accelerator.is_main_process:
-                run.log(images_seen=images_seen, **task.snapshot(average.weights, run.folder, images_seen))
-            if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
-                save()
-                saved = time.monotonic()
+            for average in averages:
+                average.update(task.model, images_seen=images_seen, batch=settings.batch)
+            logged.add(loss.detach(), measured)
+            show(images_seen, progress)
+            if _passed(settings.log_every, before, images_seen):
+                means = logged.read(accelerator)
+                if not math.isfinite(means["loss"]):
+                    raise InputError(
+                        f"{run.folder}: the loss is not finite after {images_seen} images; lower learning_rate"
+                    )
+                if accelerator.is_main_process:
+                    run.log(images_seen=images_seen, learning_rate=rate, seconds=round(elapsed()), **means)
+            if _passed(settings.snapshot_every, before, images_seen):
+                if accelerator.is_main_process:
+                    run.log(images_seen=images_seen, **task.snapshot(averages[0].weights, run.folder, images_seen))
+                    checkpoint.save_averages(run.folder, averages, images_seen)
+                accelerator.wait_for_everyone()
     save()
-    seconds += time.monotonic() - started
-    return {"images_seen": images_seen, "seconds": round(seconds, 1), "done": images_seen >= budget.images}
+    return {"images_seen": images_seen, "seconds": round(elapsed(), 1), "done": progress >= 1}
+
+
+class _Means:
+    """Means of loss and measurements between two lines of the log, kept on the device so that no step waits for it."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, loss: Tensor, measured: Mapping[str, Tensor | float]) -> None:
+        for name, value in {"loss": loss, **measured}.items():
+            self.sums[name] = self.sums.get(name, torch.zeros((), device=loss.device)) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def finite(self) -> bool:
+        """Whether every loss since the last line was finite."""
+        return "loss" not in self.sums or bool(self.sums["loss"].isfinite())
+
+    def read(self, accelerator: Accelerator) -> dict[str, float]:
+        """The means over the processes; starts anew."""
+        found = {}
+        for name in sorted(self.sums):
+            mean = accelerator.reduce(self.sums[name] / self.counts[name], "mean")
+            found[name] = round(float(mean), 5)
+        self.sums, self.counts = {}, {}
+        return found
+
+
+def _agree(accelerator: Accelerator, progress: float, stop: bool, due: bool) -> tuple[float, bool, bool]:
+    """What all processes go by: progress and need to save of the first one, a wish to stop of any."""
+    if accelerator.num_processes == 1:
+        return progress, stop, due
+    first = accelerator.is_main_process
+    told = torch.tensor([progress * first, float(stop), float(due and first)], dtype=torch.float64)
+    told = accelerator.reduce(told.to(accelerator.device), "sum").cpu()
+    return float(told[0]), bool(told[1] > 0), bool(told[2] > 0)
+
+
+@contextmanager
+def _bar(shown: bool, budget: Budget, images_seen: int) -> Iterator[Callable[[int, float], None]]:
+    """A bar that moves with every step: images, images/s, and the time that is left."""
+    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+    console = Console(stderr=True, quiet=not shown)
+    started, first = time.monotonic(), images_seen
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=1.0, completed=images_seen / budget.images, note="")
+
+        def show(seen: int, progress: float) -> None:
+            speed = (seen - first) / max(time.monotonic() - started, 1e-6)
+            bar.update(task, completed=progress, note=f"{seen:,} images, {speed:.0f}/s")
+
+        yield show
 
 
 def _passed(interval: int, before: int, now: int) -> bool:
