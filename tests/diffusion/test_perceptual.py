@@ -12,6 +12,7 @@ from tiny_model import SMALL_RECIPE
 from torch import Tensor
 from torch.nn import functional
 
+from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.diffusion.folder import WEIGHTS
 from galaxysd.diffusion.perceptual import PerceptualSettings, perceptual_distance, perceptual_pull
@@ -19,7 +20,6 @@ from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
 from galaxysd.diffusion.task import FlowMatchingTask
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset
 
 
 class Edges:

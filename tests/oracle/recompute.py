@@ -27,34 +27,34 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from toy_search import SEARCH, candidates
 from toy_survey import toy_dataset
 
-from galaxysd.classification.classifier import ClassifierSettings, GalaxyClassifier, train_classifier
-from galaxysd.classification.examples import Examples
-from galaxysd.classification.folder import ClassifierRecord
-from galaxysd.classification.metrics import class_metrics
-from galaxysd.classification.network import ClassifierNetwork, make_network
-from galaxysd.classification.predict import predict_table
-from galaxysd.discovery.discover import _out_of_bag
-from galaxysd.discovery.effort import average_precision, completeness_at, completeness_at_purity, to_inspect
-from galaxysd.discovery.judge import JudgeSettings, train_judge
-from galaxysd.discovery.lots import UNLABELLED, Lot, gallery, split
-from galaxysd.discovery.publish import publish
-from galaxysd.discovery.rank import explain_candidates, top
-from galaxysd.discovery.score import score_survey
-from galaxysd.discovery.store import VettingStore
-from galaxysd.discovery.survey import Survey
-from galaxysd.embedding.encoders import load_encoder
-from galaxysd.evaluation.frechet import frechet
-from galaxysd.evaluation.intervals import bootstrap, share
-from galaxysd.evaluation.kernel import kid
-from galaxysd.evaluation.manifold import manifold
-from galaxysd.evaluation.memory import authentic, duplicates, nearest
-from galaxysd.evaluation.photometry import histogram_distance, measure_light, pixel_histograms
-from galaxysd.evaluation.spectrum import power_spectra, spectrum_distance
-from galaxysd.evaluation.straw_men import blurred
-from galaxysd.evaluation.two_sample import two_sample_test
-from galaxysd.evaluation.vendi import vendi
-from galaxysd.images.toy import random_galaxy, render
+from galaxysd.classifiers.checkpoint import ClassifierRecord
+from galaxysd.classifiers.labels import Examples
+from galaxysd.classifiers.metrics import class_metrics
+from galaxysd.classifiers.network import ClassifierNetwork, make_network
+from galaxysd.classifiers.predict import predict_table
+from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
+from galaxysd.data.toy_survey import random_galaxy, render
+from galaxysd.encoders.registry import load_encoder
+from galaxysd.metrics.c2st import two_sample_test
+from galaxysd.metrics.controls import blurred
+from galaxysd.metrics.frechet import frechet
+from galaxysd.metrics.kid import kid
+from galaxysd.metrics.memorization import authentic, duplicates, nearest
+from galaxysd.metrics.photometry import histogram_distance, measure_light, pixel_histograms
+from galaxysd.metrics.power_spectrum import power_spectra, spectrum_distance
+from galaxysd.metrics.prdc import manifold
+from galaxysd.metrics.ranking import average_precision, completeness_at, completeness_at_purity, to_inspect
+from galaxysd.metrics.vendi import vendi
+from galaxysd.search.candidates import explain_candidates, top
+from galaxysd.search.discover import _out_of_bag
+from galaxysd.search.ranker import JudgeSettings, train_judge
+from galaxysd.search.score import score_survey
+from galaxysd.search.survey import Survey
+from galaxysd.search.training_set import UNLABELLED, Lot, gallery, split
+from galaxysd.stats import bootstrap, share
 from galaxysd.training.fit import FitSettings
+from galaxysd.vetting.publish import publish
+from galaxysd.vetting.store import VettingStore
 
 FOLDER = Path(__file__).parent
 CLASSES = ("smooth", "edge_on", "spiral")

@@ -20,9 +20,9 @@ from galaxysd.catalog.catalog import Catalog
 from galaxysd.catalog.selection import withhold
 from galaxysd.catalog.splits import check_disjoint
 from galaxysd.catalog.tree import DecisionTree
+from galaxysd.data.dataset import Dataset, PixelFile
 from galaxysd.diffusion.condition import Condition
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset, PixelFile
 from galaxysd.settings import Settings
 
 

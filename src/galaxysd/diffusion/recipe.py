@@ -14,6 +14,7 @@ from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.card import model_card
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
@@ -22,7 +23,6 @@ from galaxysd.diffusion.network import NetworkSettings, RefinerSettings, normali
 from galaxysd.diffusion.perceptual import FeatureMaps, PerceptualSettings
 from galaxysd.diffusion.task import FlowMatchingTask, TaskSettings
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset
 from galaxysd.runs import Run
 from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training import checkpoint

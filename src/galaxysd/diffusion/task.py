@@ -19,8 +19,8 @@ from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
 from galaxysd.diffusion.perceptual import FeatureMaps, PerceptualSettings, perceptual_pull
 from galaxysd.diffusion.samplers import make_scheduler, sample
-from galaxysd.images.sheet import contact_sheet
 from galaxysd.prompts import Vocabulary, parse
+from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.settings import Settings
 from galaxysd.training.ema import swapped
 

@@ -25,19 +25,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from galaxysd.catalog.tree import DecisionTree
+from galaxysd.data.dataset import Dataset
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.condition import Condition, answers_of
-from galaxysd.diffusion.data import DataSettings, GalaxyPool, dihedral
+from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.network import SILU_RMS, UnitLayer, fast_precision, normalise_channels, normalise_weights
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset
 from galaxysd.runs import Run
 from galaxysd.settings import Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.ema import swapped
 from galaxysd.training.fit import Batch, Budget, FitSettings, fit
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
+from galaxysd.types import Floats, Pixels
 
 
 class ReaderSettings(Settings):
