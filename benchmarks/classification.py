@@ -1,6 +1,7 @@
 """How fast classifiers are trained and used, and whether the memory of classifying grows with the number of galaxies.
 
-In: nothing; galaxies are drawn (images/toy.py) and copied under other names. Out: a table and `classification.json`.
+In: nothing; galaxies are drawn (data/toy_survey.py) and copied under other names. Out: a table and
+`classification.json`.
 
     python benchmarks/classification.py --out OUT [--galaxies 4000] [--images 6400]
 
@@ -23,9 +24,9 @@ import numpy as np
 import torch
 from measure import Row, at_least, at_most, empty_folder, print_results, run_process, run_script
 
-from galaxysd.classification.classifier import ClassifierSettings, GalaxyClassifier, train_classifier
-from galaxysd.classification.examples import Examples
-from galaxysd.images.toy import make_toy_survey
+from galaxysd.classifiers.labels import Examples
+from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
+from galaxysd.data.toy_survey import make_toy_survey
 
 SIDE, CLASSES = 64, 8
 DRAWN = 64  # different pictures; the others are the same under other names
@@ -33,7 +34,7 @@ GOAL_TRAIN, GOAL_CLASSIFY, GOAL_MEMORY = 700, 500, 1.1
 
 PREDICT = """
 import sys
-from galaxysd.classification.predict import predict_table
+from galaxysd.classifiers.predict import predict_table
 predict_table(sys.argv[1], [sys.argv[2]], sys.argv[3], orientations=int(sys.argv[4]))
 """
 

@@ -34,14 +34,14 @@ from rich.table import Table
 
 from galaxysd.catalog.catalog import Catalog
 from galaxysd.catalog.splits import check_disjoint
+from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
-from galaxysd.evaluation import straw_men
-from galaxysd.evaluation.frechet import frechet_distance
-from galaxysd.evaluation.intervals import wilson
-from galaxysd.images.dataset import Dataset
-from galaxysd.images.sheet import contact_sheet
+from galaxysd.metrics import controls
+from galaxysd.metrics.frechet import frechet_distance
 from galaxysd.prompts import Morphology
+from galaxysd.reports.contact_sheet import contact_sheet
+from galaxysd.stats import wilson
 
 CLASSES = ("smooth", "edge-on", "spiral", "bar")
 PROMPTS = {
@@ -189,10 +189,10 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     dreams = {name: dream(pipeline, wanted, seed) for name, wanted in wishes.items()}
     real = _read("real test", reader, test)
     readings = [real, *(_read(name, reader, examples) for name, examples in dreams.items())]
-    made = {"train, blurred": straw_men.blurred(train.images), "noise": straw_men.noise(train.images, rng)}
+    made = {"train, blurred": controls.blurred(train.images), "noise": controls.noise(train.images, rng)}
     straw = [_read(name, reader, Examples(images, train.labels)) for name, images in made.items()]
     first = readings[1]
-    shuffled = Reading("shuffled prompts", straw_men.shuffled(first.labels, rng), first.read, first.features)
+    shuffled = Reading("shuffled prompts", controls.shuffled(first.labels, rng), first.read, first.features)
 
     _misread_sheet(dreams, readings[1:], out / "misread.png", f"{options.model} {pipeline.model_hash}, seed {seed}")
     scores = {one.name: one.accuracy(seed) for one in (*readings, shuffled)}

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from measure import Row, at_most, empty_folder, open_datasets, print_results, run_script
 
-from galaxysd.discovery.discover import DiscoverSettings
-from galaxysd.discovery.judge import TargetJudge, train_judge
-from galaxysd.discovery.lots import UNLABELLED, Lot
-from galaxysd.discovery.score import ENGINES, scan_scores, score_survey
-from galaxysd.discovery.survey import Survey
-from galaxysd.embedding.encoders import load_encoder
-from galaxysd.images.dataset import Dataset
+from galaxysd.data.dataset import Dataset
+from galaxysd.encoders.registry import load_encoder
+from galaxysd.search.discover import DiscoverSettings
+from galaxysd.search.ranker import TargetJudge, train_judge
+from galaxysd.search.score import ENGINES, scan_scores, score_survey
+from galaxysd.search.survey import Survey
+from galaxysd.search.training_set import UNLABELLED, Lot
 
 SURVEYS = {"Galaxy Zoo 2": 239_695, "ten million galaxies": 10_000_000}
 PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -33,19 +33,19 @@ from measure import Row, all_pixels, console, empty_folder, machine, open_datase
 from pydantic import Field
 from rich.table import Table
 
-from galaxysd.classification.classifier import ClassifierSettings, train_classifier
-from galaxysd.classification.examples import Examples
+from galaxysd.classifiers.labels import Examples
+from galaxysd.classifiers.train import ClassifierSettings, train_classifier
+from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
-from galaxysd.discovery.judge import JudgeSettings, features_of, fit_members, moved, style_gap
-from galaxysd.discovery.lots import Lot, dreamed_lots
-from galaxysd.discovery.reasons import nearest
-from galaxysd.discovery.shortcut import equalise
-from galaxysd.discovery.target import make_lesson
-from galaxysd.embedding.encoder import Encoder
-from galaxysd.embedding.encoders import load_encoder
-from galaxysd.images.dataset import Dataset
+from galaxysd.encoders.galaxyemb import Encoder
+from galaxysd.encoders.registry import load_encoder
 from galaxysd.runs import Run
+from galaxysd.search.domain_leak import equalise
+from galaxysd.search.explanations import nearest
+from galaxysd.search.ranker import JudgeSettings, features_of, fit_members, moved, style_gap
+from galaxysd.search.target import make_lesson
+from galaxysd.search.training_set import Lot, dreamed_lots
 from galaxysd.settings import Settings
 
 Floats = npt.NDArray[np.float64]

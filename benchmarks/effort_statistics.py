@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from galaxysd.discovery.effort import average_precision, completeness_at, completeness_at_purity, found_at, to_inspect
-from galaxysd.evaluation import plots
-from galaxysd.evaluation.intervals import Estimate, bootstrap
+from galaxysd.metrics.ranking import average_precision, completeness_at, completeness_at_purity, found_at, to_inspect
+from galaxysd.reports import figures
+from galaxysd.stats import Estimate, bootstrap
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -71,21 +71,21 @@ def curves(scores: Mapping[str, Floats], truth: Flags, title: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5.6), dpi=plots.DPI, facecolor=plots.GROUND)
+    figure = Figure(figsize=(8, 5.6), dpi=figures.DPI, facecolor=figures.GROUND)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(facecolor=plots.GROUND)
+    axes = figure.add_subplot(facecolor=figures.GROUND)
     inspected = np.arange(len(truth) + 1) / len(truth)
-    axes.plot(inspected[1:], inspected[1:], ":", color=plots.FAINT, label="chance")
+    axes.plot(inspected[1:], inspected[1:], ":", color=figures.FAINT, label="chance")
     for place, (name, values) in enumerate(scores.items()):
-        colour, line = plots.COLOURS[place % len(plots.COLOURS)], ("-", "--")[place // len(plots.COLOURS)]
+        colour, line = figures.COLOURS[place % len(figures.COLOURS)], ("-", "--")[place // len(figures.COLOURS)]
         axes.plot(inspected[1:], found_at(values, truth)[1:] / truth.sum(), line, color=colour, label=name)
     axes.set(xscale="log", xlim=(1 / 500, 1), ylim=(0, 1))
-    axes.set_title(title, color=plots.INK)
-    axes.set_xlabel("share of the survey inspected", color=plots.INK)
-    axes.set_ylabel("completeness", color=plots.INK)
-    axes.tick_params(which="both", colors=plots.FAINT)
-    axes.spines[:].set_color(plots.LINE)
-    axes.legend(frameon=False, labelcolor=plots.INK)
+    axes.set_title(title, color=figures.INK)
+    axes.set_xlabel("share of the survey inspected", color=figures.INK)
+    axes.set_ylabel("completeness", color=figures.INK)
+    axes.tick_params(which="both", colors=figures.FAINT)
+    axes.spines[:].set_color(figures.LINE)
+    axes.legend(frameon=False, labelcolor=figures.INK)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=plots.GROUND, metadata={"Software": None})
+    figure.savefig(buffer, format="png", facecolor=figures.GROUND, metadata={"Software": None})
     return buffer.getvalue()

@@ -18,9 +18,9 @@ import torch
 from measure import Row, at_least, at_most, galaxysd, matmul_peak, print_results, run_process, spread
 from torch.utils.flop_counter import FlopCounterMode
 
-from galaxysd.diffusion.network import fast_precision
 from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline
 from galaxysd.errors import InputError
+from galaxysd.nn import fast_precision
 
 TARGET_RATE = 20.0  # galaxies/s
 TARGET_FIRST = 5.0  # s

@@ -22,7 +22,7 @@ from measure import Row, empty_folder, print_results, run_script
 from torch import Tensor
 from transformers import EfficientNetConfig, EfficientNetModel
 
-from galaxysd.embedding.pretrained import IMAGENET_MEAN, IMAGENET_STD
+from galaxysd.encoders.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from galaxysd.errors import InputError
 
 SIDE = 224  # px it was trained at; images are enlarged to it

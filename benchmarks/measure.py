@@ -22,11 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from galaxysd.catalog.catalog import Catalog
+from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.data import DataSettings, believed
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset
+from galaxysd.io import write_atomically
 from galaxysd.prompts import Morphology
-from galaxysd.runs import versions, write_atomically
+from galaxysd.runs import versions
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -36,13 +36,13 @@ from rich.table import Table
 from torch import Tensor
 
 from galaxysd.catalog.splits import check_disjoint
-from galaxysd.diffusion.data import dihedral
+from galaxysd.data.dataset import Dataset
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.pipeline import GalaxyPipeline
-from galaxysd.evaluation.memory import NEAR, Neighbours, alarm, nearest
-from galaxysd.evaluation.straw_men import noisy_copies
-from galaxysd.images.dataset import Dataset
-from galaxysd.images.sheet import FAINT, GROUND, INK, contact_sheet
+from galaxysd.metrics.controls import noisy_copies
+from galaxysd.metrics.memorization import NEAR, Neighbours, alarm, nearest
 from galaxysd.prompts import Morphology
+from galaxysd.reports.contact_sheet import FAINT, GROUND, INK, contact_sheet
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
 PER_LINE = 4  # dreamed galaxies on a line of the sheet

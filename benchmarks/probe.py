@@ -25,8 +25,8 @@ from reader import Examples
 from rich.table import Table
 
 from galaxysd.catalog.splits import check_disjoint
-from galaxysd.embedding.encoder import Encoder
-from galaxysd.embedding.encoders import load_encoder
+from galaxysd.encoders.galaxyemb import Encoder
+from galaxysd.encoders.registry import load_encoder
 
 BASELINES = ("pixels", "untrained")
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse of the L2 penalty

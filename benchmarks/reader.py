@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from galaxysd.diffusion.data import dihedral
-from galaxysd.diffusion.network import fast_precision
+from galaxysd.data.transforms import dihedral
+from galaxysd.nn import fast_precision
 from galaxysd.settings import Settings
 from galaxysd.training.ema import ExponentialMovingAverage
 

@@ -29,11 +29,11 @@ from measure import (
 )
 from rich.table import Table
 
+from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.pipeline import GalaxyPipeline
-from galaxysd.embedding.encoder import Encoder
-from galaxysd.embedding.encoders import load_encoder
+from galaxysd.encoders.galaxyemb import Encoder
+from galaxysd.encoders.registry import load_encoder
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset
 
 MINUTES = 5.0  # for a report of 1,000 galaxies on two cores
 PER_SECOND = 200.0  # galaxies embedded on two cores

@@ -19,22 +19,23 @@ import numpy.typing as npt
 import polars as pl
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
+from galaxysd.diffusion.task import FlowMatchingTask
 from measure import Row, at_least, at_most, galaxysd, matmul_peak, print_results, run_process, spread
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from galaxysd.catalog import DecisionTree, read_votes
+from galaxysd.data.build import build_dataset
+from galaxysd.data.framing import Framing
+from galaxysd.data.sources import ImageSource
+from galaxysd.data.toy_survey import make_toy_survey
 from galaxysd.diffusion.condition import Condition
-from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
-from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings, fast_precision
+from galaxysd.diffusion.denoiser import GalaxyDenoiser
+from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings
 from galaxysd.diffusion.recipe import Recipe
-from galaxysd.diffusion.task import FlowMatchingTask
 from galaxysd.errors import InputError
-from galaxysd.images.build import build_dataset
-from galaxysd.images.framing import Framing
-from galaxysd.images.sources import ImageSource
-from galaxysd.images.toy import make_toy_survey
+from galaxysd.nn import ImageScale, fast_precision
 from galaxysd.runs import Run
 from galaxysd.training.fit import Batch, Budget, fit
 

@@ -9,7 +9,7 @@ from tiny_model import save_tiny_model
 
 import galaxysd
 from galaxysd.cli import main
-from galaxysd.images.dataset import Dataset
+from galaxysd.data.dataset import Dataset
 
 BUILD = ["catalog", "build", "--votes", "v.csv", "--images", "i", "--survey", "s"]
 

@@ -1,4 +1,4 @@
-"""Rooms import downwards only (docs/design.md), and `import galaxysd` stays light."""
+"""Packages import downwards only (docs/design.md), and `import galaxysd` stays light."""
 
 import ast
 import subprocess
@@ -11,33 +11,40 @@ import pytest
 import galaxysd
 
 ROOT = Path(galaxysd.__file__).parent
-TOP = ("cli", "demo", "__main__")  # may import every room
-ROOMS = (
+TOP = ("cli", "demo", "__main__")  # may import every package
+PACKAGES = (  # from the top down
     "app",
-    "discovery",
-    "classification",
+    "augmentation",
+    "search",
     "evaluation",
-    "embedding",
+    "vetting",
+    "classifiers",
+    "encoders",
     "generation",
     "diffusion",
     "training",
-    "images",
+    "reports",
+    "metrics",
+    "data",
     "prompts",
     "catalog",
+    "stats",
     "runs",
+    "io",
     "settings",
+    "types",
     "errors",
 )
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 
-def room_of(path: Path) -> str:
-    """The room a source file belongs to."""
+def package_of(path: Path) -> str:
+    """The package a source file belongs to."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imported_rooms(source: str) -> Iterator[str]:
-    """Every room that a file imports, wherever in the file it does so."""
+def imported_packages(source: str) -> Iterator[str]:
+    """Every package that a file imports, wherever in the file it does so."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -46,20 +53,20 @@ def imported_rooms(source: str) -> Iterator[str]:
         else:
             continue
         for name in names:
-            package, *rest = name.split(".")
-            if package == "galaxysd" and rest and not rest[0].startswith("__version"):
+            root, *rest = name.split(".")
+            if root == "galaxysd" and rest and not rest[0].startswith("__version"):
                 yield rest[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_rooms_import_downwards(path: Path) -> None:
-    room = room_of(path)
-    assert room in (*TOP, *ROOMS), f"{path}: a room that the design does not know"
-    if room in TOP:
+def test_packages_import_downwards(path: Path) -> None:
+    package = package_of(path)
+    assert package in (*TOP, *PACKAGES), f"{path}: a package that the design does not know"
+    if package in TOP:
         return
-    allowed = ROOMS[ROOMS.index(room) :]
-    upwards = set(imported_rooms(path.read_text(encoding="utf-8"))) - set(allowed)
-    assert not upwards, f"{path.relative_to(ROOT)} imports {sorted(upwards)}, which lie above {room}"
+    allowed = PACKAGES[PACKAGES.index(package) :]
+    upwards = set(imported_packages(path.read_text(encoding="utf-8"))) - set(allowed)
+    assert not upwards, f"{path.relative_to(ROOT)} imports {sorted(upwards)}, which lie above {package}"
 
 
 def test_there_is_no_utils() -> None:
@@ -68,8 +75,8 @@ def test_there_is_no_utils() -> None:
 
 def test_the_check_itself_sees_every_kind_of_import() -> None:
     lines = ["import galaxysd", "import galaxysd.app.store", "def f():", "    from galaxysd import cli"]
-    source = "\n".join([*lines, "    from galaxysd.images.x import y"])
-    assert set(imported_rooms(source)) == {"app", "cli", "images"}
+    source = "\n".join([*lines, "    from galaxysd.data.x import y"])
+    assert set(imported_packages(source)) == {"app", "cli", "data"}
 
 
 def modules_after(*arguments: str) -> set[str]:

@@ -5,10 +5,11 @@ from pathlib import Path
 import torch
 
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
+from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.folder import ModelRecord, SamplingSettings, SurveyInfo, save_model
 from galaxysd.diffusion.guidance import GuidanceSettings
 from galaxysd.diffusion.network import NetworkSettings
+from galaxysd.nn import ImageScale
 
 SURVEYS = {"sdss": 0.4, "sdss-r90": None, "efigi": None}  # token -> arcsec per px
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from galaxysd.discovery.candidates import Candidate, Search
-from galaxysd.images.decode import encode_png
+from galaxysd.data.decode import encode_png
+from galaxysd.vetting.candidates import Candidate, Search
 
 SEARCH = Search(
     name="lanes",

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from galaxysd.catalog import DecisionTree, read_votes
-from galaxysd.images.build import build_dataset
-from galaxysd.images.framing import Framing
-from galaxysd.images.sources import ImageSource
-from galaxysd.images.toy import make_toy_survey
+from galaxysd.data.build import build_dataset
+from galaxysd.data.framing import Framing
+from galaxysd.data.sources import ImageSource
+from galaxysd.data.toy_survey import make_toy_survey
 
 
 def toy_dataset(folder: Path, *, n: int, size: int = 16) -> Path:

@@ -21,11 +21,11 @@ from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
 from galaxysd.generation.generate import GenerateReport, generate
 from galaxysd.generation.manifest import read_manifest
-from galaxysd.generation.page import Code, Figure, Part, Section, Table, build_page
 from galaxysd.generation.table import Requests
 from galaxysd.generation.walks import Walk, interpolation, same_seed, weight_sweep
-from galaxysd.images.sheet import contact_sheet
 from galaxysd.prompts import explain
+from galaxysd.reports.contact_sheet import contact_sheet
+from galaxysd.reports.html import Code, Figure, Part, Section, Table, build_page
 
 EXTRAPOLATION = "early type with a dust lane"
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import galaxysd
 from galaxysd.errors import InputError
+from galaxysd.io import write_atomically
 from galaxysd.settings import Settings
 
 LIBRARIES = ("torch", "diffusers", "accelerate", "numpy", "polars", "pyarrow", "pillow", "safetensors")
@@ -31,13 +32,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "absent"
     return found
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` through a temporary name: the file is whole or not there."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 class Run:

@@ -10,7 +10,7 @@ import torch
 
 from galaxysd.catalog.catalog import Catalog, complete
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.images.dataset import Dataset
+from galaxysd.data.dataset import Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package
 

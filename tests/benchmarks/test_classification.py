@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from galaxysd.classification.classifier import ClassifierSettings
-from galaxysd.classification.network import ClassifierNetwork
+from galaxysd.classifiers.network import ClassifierNetwork
+from galaxysd.classifiers.train import ClassifierSettings
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny_model import save_tiny_model
 
-from galaxysd.discovery.effort import completeness_at
-from galaxysd.embedding.baselines import PixelEncoder
+from galaxysd.encoders.baselines import PixelEncoder
+from galaxysd.metrics.ranking import completeness_at
 from galaxysd.runs import Run
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from galaxysd.catalog.catalog import Catalog
-from galaxysd.catalog.efigi import ATTRIBUTES
 from galaxysd.catalog.readers import read_votes
+from galaxysd.catalog.readers.efigi import ATTRIBUTES
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.errors import InputError
 

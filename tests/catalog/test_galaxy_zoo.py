@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxysd.catalog.catalog import Catalog
-from galaxysd.catalog.galaxy_zoo import position_id
 from galaxysd.catalog.readers import read_votes
+from galaxysd.catalog.readers.galaxy_zoo import position_id
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.errors import InputError
 

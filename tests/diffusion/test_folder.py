@@ -16,7 +16,7 @@ from galaxysd.diffusion.folder import WEIGHTS, load_model, resolve, save_model
 from galaxysd.diffusion.guidance import GuidanceSettings
 from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline, Wish
 from galaxysd.errors import InputError
-from galaxysd.images.sources import sha256_of
+from galaxysd.io import sha256_of
 
 
 @pytest.fixture(scope="module")

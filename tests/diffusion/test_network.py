@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion import network
 from galaxysd.diffusion.condition import Condition
-from galaxysd.diffusion.denoiser import GalaxyDenoiser, ImageScale
-from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings, RefinerSettings, UnitLayer, fast_precision
+from galaxysd.diffusion.denoiser import GalaxyDenoiser
+from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings, RefinerSettings
 from galaxysd.errors import InputError
+from galaxysd.nn import ImageScale, MPConv, fast_precision
 
 SETTINGS = NetworkSettings(size=32, patch=2, widths=(32, 64), blocks=1, embedding=32, answers=5, questions=2, surveys=2)
 CPU = torch.device("cpu")
@@ -41,7 +42,7 @@ def woken(seed: int = 0) -> GalaxyUNet:
 @given(kernel=st.sampled_from((1, 3)), width=st.sampled_from((8, 48, 96)), gain=st.floats(0.5, 2))
 def test_a_layer_scales_the_variance_by_its_gain(kernel: int, width: int, gain: float) -> None:
     torch.manual_seed(0)
-    layer = UnitLayer(width, 64, kernel, gain=gain)
+    layer = MPConv(width, 64, kernel, gain=gain)
     layer.normalise()
     # the border of a 3x3 convolution sees zeros, so only the inside counts
     out = layer(torch.randn(16, width, 12, 12))[:, :, 1:-1, 1:-1]
@@ -49,7 +50,7 @@ def test_a_layer_scales_the_variance_by_its_gain(kernel: int, width: int, gain: 
 
 
 def test_normalising_sets_the_length_and_keeps_the_direction() -> None:
-    layer = UnitLayer(6, 4, 3)
+    layer = MPConv(6, 4, 3)
     with torch.no_grad():
         before = layer.weight.mul_(7).clone()
     layer.normalise()

@@ -7,19 +7,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from galaxysd.diffusion.perceptual import PerceptualSettings, perceptual_distance, perceptual_pull
+from galaxysd.diffusion.task import FlowMatchingTask
 from safetensors.torch import load_file
 from tiny_model import SMALL_RECIPE
 from torch import Tensor
 from torch.nn import functional
 
+from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.diffusion.folder import WEIGHTS
-from galaxysd.diffusion.perceptual import PerceptualSettings, perceptual_distance, perceptual_pull
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
-from galaxysd.diffusion.task import FlowMatchingTask
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset
 
 
 class Edges:

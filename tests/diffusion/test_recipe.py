@@ -9,16 +9,16 @@ from safetensors.torch import load_file
 from tiny_model import SMALL_RECIPE
 
 from galaxysd.catalog import DecisionTree, read_votes
+from galaxysd.data.build import build_dataset
+from galaxysd.data.dataset import Dataset
+from galaxysd.data.framing import Framing
+from galaxysd.data.sources import ImageSource
+from galaxysd.data.toy_survey import make_toy_survey
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.folder import WEIGHTS
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
 from galaxysd.errors import InputError
-from galaxysd.images.build import build_dataset
-from galaxysd.images.dataset import Dataset
-from galaxysd.images.framing import Framing
-from galaxysd.images.sources import ImageSource
-from galaxysd.images.toy import make_toy_survey
 
 
 def small(*more: str) -> Recipe:

@@ -17,7 +17,7 @@ from galaxysd.evaluation.compare import (
 )
 from galaxysd.evaluation.evaluate import DREAMED, Report
 from galaxysd.evaluation.goals import verdicts
-from galaxysd.evaluation.intervals import Estimate, Score, unmeasured
+from galaxysd.stats import Estimate, Score, unmeasured
 
 FLOOR = Estimate(value=0.5, low=0.4, high=0.6, n=100)
 

@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from galaxysd.embedding.encoders import load_encoder
+from galaxysd.data.decode import encode_png
+from galaxysd.encoders.registry import load_encoder
 from galaxysd.errors import InputError
 from galaxysd.evaluation.evaluate import EvaluationSettings, Report, evaluate
 from galaxysd.evaluation.reader import ReaderSettings
 from galaxysd.evaluation.report import summary, write_page
-from galaxysd.images.decode import encode_png
 
 READER = ReaderSettings(readers=1, widths=(16, 16), images=128)
 SETTINGS = EvaluationSettings(n=16, measured=4, readers=READER, school=READER)

@@ -3,7 +3,7 @@
 import pytest
 
 from galaxysd.evaluation.goals import GOALS, verdicts
-from galaxysd.evaluation.intervals import Estimate, Score, unmeasured
+from galaxysd.stats import Estimate, Score, unmeasured
 
 
 def scored(value: float, floor: float) -> Score:

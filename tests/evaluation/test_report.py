@@ -8,10 +8,10 @@ import pytest
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.evaluation.evaluate import DREAMED, Report
 from galaxysd.evaluation.goals import verdicts
-from galaxysd.evaluation.intervals import Estimate, Score, unmeasured
 from galaxysd.evaluation.report import summary, twins_verdict, verdict, write_page
 from galaxysd.evaluation.sweep import Sweep, SweepPoint
-from galaxysd.evaluation.twins import Twins
+from galaxysd.evaluation.two_models import Twins
+from galaxysd.stats import Estimate, Score, unmeasured
 
 ESTIMATE = Estimate(value=0.5, low=0.4, high=0.6, n=100)
 

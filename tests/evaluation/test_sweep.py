@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxysd.embedding.encoders import load_encoder
+from galaxysd.encoders.registry import load_encoder
 from galaxysd.errors import InputError
 from galaxysd.evaluation.evaluate import EvaluationSettings
 from galaxysd.evaluation.reader import ReaderSettings

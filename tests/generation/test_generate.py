@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_model import save_tiny_model
 
 import galaxysd
+from galaxysd.data.decode import decode
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.guidance import GuidanceSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline, Pixels, Wish
@@ -21,7 +22,6 @@ from galaxysd.generation import generate as module
 from galaxysd.generation.generate import GenerateReport, generate
 from galaxysd.generation.manifest import SCHEMA, read_manifest, regenerate
 from galaxysd.generation.table import Requests
-from galaxysd.images.decode import decode
 
 PROMPTS = ["sdss, spiral galaxy, {bar:1.5}", "efigi, merger", "", "smooth, {dust lane:0.5}"]
 

@@ -1,6 +1,6 @@
 """What people saw, in one table: a `Catalog` is a polars frame in the column contract plus its decision tree.
 
-Readers (readers.py) make catalogues, selection.py and splits.py narrow and split them, everything downstream takes the
+Readers (readers/) make catalogues, selection.py and splits.py narrow and split them, everything downstream takes the
 arrays `fractions()`, `votes()` and `reach()`. On disk a catalogue is one Parquet file that carries its tree.
 """
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-Floats = npt.NDArray[np.float64]
+from galaxysd.types import Floats
 
 
 def directions(ra: npt.ArrayLike, dec: npt.ArrayLike) -> Floats:

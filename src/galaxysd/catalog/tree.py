@@ -9,6 +9,7 @@ reached**, in [0, 1], or null where nobody was asked.
 """
 
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -109,6 +110,19 @@ class DecisionTree(Settings):
     def question_of(self) -> dict[str, Question]:
         """The question each answer column belongs to."""
         return {column: question for question in self.questions for column in question.columns}
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Where the answers of each question lie in `columns`, in the order of the questions."""
+        ends = accumulate(len(question.columns) for question in self.questions)
+        return tuple(
+            slice(end - len(question.columns), end) for question, end in zip(self.questions, ends, strict=True)
+        )
+
+    @cached_property
+    def question_index(self) -> tuple[int, ...]:
+        """Number of the question that each answer column belongs to [A]."""
+        return tuple(index for index, question in enumerate(self.questions) for _ in question.columns)
 
     def ancestors(self, key: str) -> tuple[str, ...]:
         """Answer columns on the way to question `key`, from the last previous answer upwards.

@@ -137,12 +137,12 @@ def train(
     if kind != "generator" and any(option is not None for option in (start, guide, features)):
         raise InputError(f"train: --from, --guide and --features are for generators, not for recipe {recipe!r}")
     if kind == "encoder":
-        from galaxysd.embedding.recipe import EncoderRecipe, train_encoder
+        from galaxysd.encoders.train import EncoderRecipe, train_encoder
 
         chosen = encoder = EncoderRecipe.load(recipe, overrides)
         learn = partial(train_encoder, recipe=encoder)
     elif kind == "classifier":
-        from galaxysd.classification.recipe import ClassifierRecipe, train_recipe
+        from galaxysd.classifiers.recipe import ClassifierRecipe, train_recipe
 
         chosen = classifier = ClassifierRecipe.load(recipe, overrides)
         learn = partial(train_recipe, recipe=classifier)
@@ -168,6 +168,6 @@ def _feature_maps(model: str, settings: "PerceptualSettings | None") -> "Feature
         raise InputError("train: --features is for recipes with a perceptual term, such as mini-perceptual")
     from accelerate import Accelerator
 
-    from galaxysd.embedding.maps import PretrainedMaps
+    from galaxysd.encoders.maps import PretrainedMaps
 
     return PretrainedMaps(model.removeprefix("transformers:"), settings.side, Accelerator().device)

@@ -22,8 +22,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from galaxysd.diffusion.autoencoder import Autoencoder, to_pixels, to_unit
 from galaxysd.diffusion.data import GalaxyPool
-from galaxysd.images.sheet import contact_sheet
 from galaxysd.nn import fast_precision
+from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.settings import Settings
 from galaxysd.training.ema import swapped
 
@@ -59,7 +59,12 @@ class Critic(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for channels_in, channels_out, kernel, stride in ((3, 48, 4, 2), (48, 96, 4, 2), (96, 192, 3, 1), (192, 1, 3, 1)):
+        for channels_in, channels_out, kernel, stride in (
+            (3, 48, 4, 2),
+            (48, 96, 4, 2),
+            (96, 192, 3, 1),
+            (192, 1, 3, 1),
+        ):
             conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2)
             layers += [spectral_norm(conv), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers[:-1]).to(memory_format=torch.channels_last)
@@ -91,7 +96,13 @@ class AutoencoderWithCritic(nn.Module):
                 return drawn + 0.0 * sum(weight.sum() for weight in self.critic.parameters()), raw.float()
             fixed = {name: value.detach() for name, value in self.critic.named_parameters()}
             of_drawn = functional_call(self.critic, fixed, (drawn,))
-            return drawn, raw.float(), of_drawn.float(), self.critic(images).float(), self.critic(drawn.detach()).float()
+            return (
+                drawn,
+                raw.float(),
+                of_drawn.float(),
+                self.critic(images).float(),
+                self.critic(drawn.detach()).float(),
+            )
 
 
 class AutoencoderTask:

@@ -21,9 +21,9 @@ from galaxysd.catalog.labels import read_arm_labels
 from galaxysd.catalog.selection import withhold
 from galaxysd.catalog.splits import check_disjoint
 from galaxysd.catalog.tree import DecisionTree
+from galaxysd.data.dataset import Dataset, PixelFile
 from galaxysd.diffusion.condition import Condition
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset, PixelFile
 from galaxysd.settings import Settings
 
 

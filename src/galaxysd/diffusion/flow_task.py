@@ -21,8 +21,8 @@ from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
 from galaxysd.diffusion.samplers import sample
 from galaxysd.errors import InputError
-from galaxysd.images.sheet import contact_sheet
 from galaxysd.prompts import Morphology, Vocabulary, parse
+from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.settings import Settings
 from galaxysd.training.ema import swapped
 
@@ -78,9 +78,7 @@ class FlowTask:
     def prepare(self, batch: dict[str, Tensor], generator: torch.Generator, progress: float) -> dict[str, Tensor]:
         """Noise, levels, and conditions in other words with questions hidden at random."""
         latents = batch["latents"]
-        level = flow.sample_levels(
-            len(latents), self.settings.level_mean, self.settings.level_deviation, generator
-        )
+        level = flow.sample_levels(len(latents), self.settings.level_mean, self.settings.level_deviation, generator)
         noise = torch.randn(latents.shape, generator=generator)
         specified = self.specified(batch, generator)
         return {

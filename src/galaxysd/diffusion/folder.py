@@ -33,7 +33,7 @@ from galaxysd.diffusion.guidance import GuidanceSettings
 from galaxysd.diffusion.network import NetworkSettings
 from galaxysd.diffusion.samplers import Sampler
 from galaxysd.errors import InputError
-from galaxysd.images.sources import sha256_of
+from galaxysd.io import sha256_of
 from galaxysd.runs import versions
 from galaxysd.settings import Settings
 

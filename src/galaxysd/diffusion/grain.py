@@ -37,9 +37,7 @@ class GrainNetwork(nn.Module):
         self.settings = settings
         width, blocks = settings.width, settings.blocks
         self.conv_in = nn.Conv2d(6, width, 3, padding=1)
-        self.embed = nn.Sequential(
-            nn.Linear(1 + settings.surveys + 1, 64), nn.SiLU(), nn.Linear(64, blocks * width)
-        )
+        self.embed = nn.Sequential(nn.Linear(1 + settings.surveys + 1, 64), nn.SiLU(), nn.Linear(64, blocks * width))
         self.first = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(blocks))
         self.second = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(blocks))
         self.conv_out = nn.Conv2d(width, 3, 3, padding=1)

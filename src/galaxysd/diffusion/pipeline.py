@@ -188,9 +188,7 @@ class GalaxyPipeline:
         evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
         rarest = rarest_answer(condition, answers, evidence) * weights.clamp(max=1)  # above 1 burns out
         condition = condition.to(device)
-        denoise = GuidedDenoiser(
-            self.denoiser, condition, weights.to(device), rarest.to(device), settings.guidance
-        )
+        denoise = GuidedDenoiser(self.denoiser, condition, weights.to(device), rarest.to(device), settings.guidance)
         latents = sample(denoise, noise, settings.sampler, settings.steps, watch=watch)
         images = self.render(latents, condition, grain_noise)
         pixels = to_pixels(images[: len(wishes)]).permute(0, 2, 3, 1)

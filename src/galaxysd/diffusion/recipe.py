@@ -19,6 +19,7 @@ from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor
 
+from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.autoencoder import Autoencoder, AutoencoderSettings
 from galaxysd.diffusion.autoencoder_task import AutoencoderTask, AutoencoderTaskSettings, FeatureMaps
 from galaxysd.diffusion.card import model_card
@@ -39,7 +40,6 @@ from galaxysd.diffusion.grain_task import GrainData, GrainTask, GrainTaskSetting
 from galaxysd.diffusion.latents import LatentPool
 from galaxysd.diffusion.network import NetworkSettings
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset
 from galaxysd.nn import normalise_weights
 from galaxysd.runs import Run
 from galaxysd.settings import RecipeSettings, Settings
@@ -386,9 +386,7 @@ def train_grain(
     task = GrainTask(grain, model.autoencoder, recipe.task, training.held_out)
 
     def export(folder: Path, result: dict[str, Any]) -> None:
-        record = model.record.model_copy(
-            update={"training": {**model.record.training, "grain": training.told(result)}}
-        )
+        record = model.record.model_copy(update={"training": {**model.record.training, "grain": training.told(result)}})
         card = model_card(record, "mini")
         save_model(folder, record, card, autoencoder=model.autoencoder, denoiser=model.denoiser, grain=grain)
 

@@ -1,1 +1,1 @@
-"""Evaluation: realism, diversity, consistency and memory of dreamed galaxies, each with its floor and interval."""
+"""Evaluation: a generator against held-out real galaxies, metric by metric, as one report."""

@@ -15,9 +15,8 @@ import polars as pl
 
 import galaxysd
 from galaxysd.errors import InputError
-from galaxysd.images.atomic import replacing
-
-Pixels = npt.NDArray[np.uint8]
+from galaxysd.io import replacing
+from galaxysd.types import Pixels
 
 
 def images_hash(images: Pixels) -> str:

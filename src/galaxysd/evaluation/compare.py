@@ -14,10 +14,10 @@ from pydantic import Field, FiniteFloat
 
 from galaxysd.errors import InputError
 from galaxysd.evaluation.evaluate import DREAMED, Report
-from galaxysd.evaluation.intervals import Estimate, Score
 from galaxysd.evaluation.report import QUESTIONS, low_is_good, number, sheet_of
-from galaxysd.generation.page import Figure, Part, Section, Table, build_page
+from galaxysd.reports.html import Figure, Part, Section, Table, build_page
 from galaxysd.settings import Settings
+from galaxysd.stats import Estimate, Score
 
 
 class Difference(Settings):

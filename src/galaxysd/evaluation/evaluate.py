@@ -1,8 +1,8 @@
 """Judge a generator: every axis with its floor, its straw men and an interval, in one report.
 
-In: a model, or images of any generator (given.py); real datasets; an encoder. Out: REPORT/report.json. The same command
-again takes up what is done; a finished report is not made twice. What is measured of real galaxies is kept in a cache
-beside the report, for the reports to come (cache.py).
+In: a model, or images of any generator (external_images.py); real datasets; an encoder. Out: REPORT/report.json. The
+same command again takes up what is done; a finished report is not made twice. What is measured of real galaxies is kept
+in a cache beside the report, for the reports to come (cache.py).
 
     realism       Fréchet and kernel distance, precision, density, two-sample test      features
     appearance    power spectrum, pixel values                                          pixels
@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 from pydantic import Field
@@ -32,26 +31,27 @@ from galaxysd.diffusion.condition import Condition
 from galaxysd.diffusion.data import DataSettings
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
-from galaxysd.embedding.encoder import Encoder
+from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.errors import InputError
-from galaxysd.evaluation import axes, plots, straw_men
+from galaxysd.evaluation import scores
 from galaxysd.evaluation.cache import Cache, images_hash
-from galaxysd.evaluation.consistency import Calibration, Reading, calibration
-from galaxysd.evaluation.given import Given, GivenImages
+from galaxysd.evaluation.external_images import Given, GivenImages
 from galaxysd.evaluation.goals import Verdict, verdicts
-from galaxysd.evaluation.ground import MEASURED, Ground
-from galaxysd.evaluation.intervals import Score, unmeasured
-from galaxysd.evaluation.kinds import kinds_of
-from galaxysd.evaluation.photometry import pixel_histograms
 from galaxysd.evaluation.reader import ReaderSettings
+from galaxysd.evaluation.reference import MEASURED, Ground
 from galaxysd.evaluation.samples import Sample, dreams, real_sample, spread
-from galaxysd.evaluation.spectrum import mean_spectrum, power_spectra, spectrum_distance
 from galaxysd.evaluation.usefulness import LabelledImages
-from galaxysd.images.atomic import replacing
-from galaxysd.runs import Run, versions, write_atomically
+from galaxysd.io import replacing, write_atomically
+from galaxysd.metrics import controls
+from galaxysd.metrics.consistency import Calibration, Reading, calibration
+from galaxysd.metrics.per_class import kinds_of
+from galaxysd.metrics.photometry import pixel_histograms
+from galaxysd.metrics.power_spectrum import mean_spectrum, power_spectra, spectrum_distance
+from galaxysd.reports import figures
+from galaxysd.runs import Run, versions
 from galaxysd.settings import Settings
-
-Pixels = npt.NDArray[np.uint8]
+from galaxysd.stats import Score, unmeasured
+from galaxysd.types import Pixels
 
 FIGURES, DREAMED, REJECTED = "figures", "dreamed.npy", "rejected.parquet"
 CACHE = "evaluation-cache"  # beside the report
@@ -124,7 +124,7 @@ def evaluate(
         encoder: whose features are compared.
         settings: what is measured.
         model: a shipped model or a model folder, which dreams a galaxy like each of the floor's.
-        images: folder, tar or table of images of any generator (given.py), instead of a model.
+        images: folder, tar or table of images of any generator (external_images.py), instead of a model.
         cache: folder for what is measured of real galaxies; None: `evaluation-cache` beside the report.
         steps, guidance, autoguidance, sampler: other than the model's own.
 
@@ -197,8 +197,8 @@ def evaluate(
     with _stage(run, "nearest"):
         near = {name: ground.to_train(samples[name]) for name in ("reference", "floor", "dreamed", "training copies")}
     readings: dict[str, Reading] = {}
-    consistency = {name: unmeasured(axes.UNTOLD, seed=settings.seed) for name in ("accuracy", "fraction error")}
-    usefulness = {"accuracy when taught by": unmeasured(axes.UNTOLD, seed=settings.seed)}
+    consistency = {name: unmeasured(scores.UNTOLD, seed=settings.seed) for name in ("accuracy", "fraction error")}
+    usefulness = {"accuracy when taught by": unmeasured(scores.UNTOLD, seed=settings.seed)}
     if told:
         with _stage(run, "readers"):
             ground.readers(settings.readers, settings.seed)
@@ -212,20 +212,20 @@ def evaluate(
                 )
                 for name, one in {"dreamed": dreamed, "floor": floor}.items()
             }
-            consistency = axes.consistency(readings, settings.seed)
+            consistency = scores.consistency(readings, settings.seed)
         with _stage(run, "school"):
             usefulness = _school(run, ground, dreamed, reference, settings, identity)
     with _stage(run, "scores"):
-        scores = {
-            "realism": axes.realism(features, settings.neighbours, settings.seed),
-            "appearance": axes.appearance(samples, settings.seed),
-            "morphology": axes.measured(tables, MEASURED, settings.seed),
+        axes = {
+            "realism": scores.realism(features, settings.neighbours, settings.seed),
+            "appearance": scores.appearance(samples, settings.seed),
+            "morphology": scores.measured(tables, MEASURED, settings.seed),
             "consistency": consistency,
-            "diversity": axes.diversity(features, kinds, settings.neighbours, settings.seed),
-            "memory": axes.memory_of(near, features, settings.seed),
+            "diversity": scores.diversity(features, kinds, settings.neighbours, settings.seed),
+            "memory": scores.memory_of(near, features, settings.seed),
             "usefulness": usefulness,
         }
-        by_kind = axes.by_kind(features, kinds, ground.tree.columns, settings.seed) if told else {}
+        by_kind = scores.by_kind(features, kinds, ground.tree.columns, settings.seed) if told else {}
     report = Report(
         model=str(model or images),
         model_hash=identity.model,
@@ -237,10 +237,10 @@ def evaluate(
         halves=(images_hash(reference.images), images_hash(floor.images)),
         images=len(dreamed),
         rejected=0 if found is None else found.rejected.height,
-        axes=scores,
+        axes=axes,
         kinds=by_kind,
         calibration={name: calibration(reading) for name, reading in readings.items()},
-        verdicts=verdicts(scores),
+        verdicts=verdicts(axes),
         versions=versions(),
     )
     with _stage(run, "figures"):
@@ -274,10 +274,10 @@ def _straw(ground: Ground, floor: Sample, seed: int) -> dict[str, Pixels]:
     train = ground.pools["train"]
     copied = real_sample(train, rng.permutation(len(train))[: len(floor)]).images
     return {
-        "noise": straw_men.noise(floor.images, rng),
-        "blurred": straw_men.blurred(floor.images),
-        "one repeated": straw_men.repeated(floor.images, rng),
-        "training copies": straw_men.noisy_copies(copied, len(copied), rng),
+        "noise": controls.noise(floor.images, rng),
+        "blurred": controls.blurred(floor.images),
+        "one repeated": controls.repeated(floor.images, rng),
+        "training copies": controls.noisy_copies(copied, len(copied), rng),
     }
 
 
@@ -294,7 +294,7 @@ def _school(
     chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(train))[: len(dreamed)])
     teachers = {"dreamed": dreamed, "floor": real_sample(train, chosen)}
     known = (settings.school.content_hash(), settings.seed, len(dreamed), *ground.identity)
-    return axes.usefulness(
+    return scores.usefulness(
         {name: labelled(one) for name, one in teachers.items()},
         labelled(real_sample(val, np.arange(len(val)))),
         labelled(reference),
@@ -326,13 +326,13 @@ def draw(
     ratios = {name: spectrum_distance(spectra[name], spectra[real], seed=0).ratio for name in others}
     pairs = {"real": tables["reference"], "dreamed": tables["dreamed"]}
     drawn = {
-        "distributions": plots.distributions(pairs, MEASURED),
-        "corner": plots.corner(pairs, {name: MEASURED[name] for name in CORNER}),
-        "spectra": plots.spectra({name: mean_spectrum(one) for name, one in spectra.items()}, ratios),
-        "histograms": plots.histograms({name: pixel_histograms(one) for name, one in images.items()}),
+        "distributions": figures.distributions(pairs, MEASURED),
+        "corner": figures.corner(pairs, {name: MEASURED[name] for name in CORNER}),
+        "spectra": figures.spectra({name: mean_spectrum(one) for name, one in spectra.items()}, ratios),
+        "histograms": figures.histograms({name: pixel_histograms(one) for name, one in images.items()}),
     }
     if calibrations:
-        drawn["reliability"] = plots.reliability(calibrations)
+        drawn["reliability"] = figures.reliability(calibrations)
     for name, content in drawn.items():
         (folder / f"{name}.png").write_bytes(content)
 

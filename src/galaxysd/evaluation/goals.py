@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from galaxysd.evaluation.intervals import Score
 from galaxysd.settings import Settings
+from galaxysd.stats import Score
 
 
 @dataclass(frozen=True)

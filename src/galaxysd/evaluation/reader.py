@@ -25,19 +25,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from galaxysd.catalog.tree import DecisionTree
+from galaxysd.data.dataset import Dataset
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.condition import Condition, answers_of
-from galaxysd.diffusion.data import DataSettings, GalaxyPool, dihedral
-from galaxysd.diffusion.network import SILU_RMS, UnitLayer, fast_precision, normalise_channels, normalise_weights
+from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset
+from galaxysd.nn import SILU_RMS, MPConv, fast_precision, normalise_channels, normalise_weights
 from galaxysd.runs import Run
 from galaxysd.settings import Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.ema import swapped
 from galaxysd.training.fit import Batch, Budget, FitSettings, fit
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
+from galaxysd.types import Floats, Pixels
 
 
 class ReaderSettings(Settings):
@@ -67,9 +66,9 @@ class ReaderStage(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.inlet = UnitLayer(4 * channels_in, channels_out)
-        self.first = UnitLayer(channels_out, channels_out, 3, gain=1 / SILU_RMS)
-        self.second = UnitLayer(channels_out, channels_out, 3, gain=1 / SILU_RMS)
+        self.inlet = MPConv(4 * channels_in, channels_out)
+        self.first = MPConv(channels_out, channels_out, 3, gain=1 / SILU_RMS)
+        self.second = MPConv(channels_out, channels_out, 3, gain=1 / SILU_RMS)
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, C_in, h, w] -> [B, C_out, h / 2, w / 2]."""
@@ -86,7 +85,7 @@ class ReaderNetwork(nn.Module):
         super().__init__()
         channels = (3, *widths)
         self.stages = nn.Sequential(*(ReaderStage(*pair) for pair in itertools.pairwise(channels)))
-        self.answers = UnitLayer(channels[-1], answers, gain=1 / SILU_RMS)
+        self.answers = MPConv(channels[-1], answers, gain=1 / SILU_RMS)
         self.gain = nn.Parameter(torch.ones(()))
         self.bias = nn.Parameter(torch.zeros(answers))
 

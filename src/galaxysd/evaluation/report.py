@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from galaxysd.evaluation import plots
 from galaxysd.evaluation.evaluate import DREAMED, FIGURES, Report
-from galaxysd.evaluation.intervals import Score
 from galaxysd.evaluation.sweep import Sweep, front
-from galaxysd.evaluation.twins import Twins
-from galaxysd.generation.page import Figure, Part, Section, Table, build_page
-from galaxysd.images.sheet import contact_sheet
+from galaxysd.evaluation.two_models import Twins
+from galaxysd.reports import figures
+from galaxysd.reports.contact_sheet import contact_sheet
+from galaxysd.reports.html import Figure, Part, Section, Table, build_page
+from galaxysd.stats import Score
 
 SHOWN = 32  # dreams on the page
 DISTANCES = ("appearance", "morphology")  # axes whose scores are all distances
@@ -170,7 +170,7 @@ def write_page(report: Report, folder: str | Path, *, swept: Sweep | None = None
         parts: list[Part] = [verdict(axis, name, score) for name, score in scores.items()]
         known = {name: one for name, one in scores.items() if one.value is not None}
         if known:
-            chart = Image.open(io.BytesIO(plots.strip_chart(known)))
+            chart = Image.open(io.BytesIO(figures.strip_chart(known)))
             parts += [Figure(chart, f"scores of {axis}"), _table(scores)]
         if axis == "memory" and twins is not None:
             parts += [twins_verdict(twins), _table({"agreement of two models": twins.agreement})]

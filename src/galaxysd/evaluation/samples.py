@@ -10,23 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from galaxysd.catalog.tree import DecisionTree
+from galaxysd.data.framing import resize
 from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish
-from galaxysd.embedding.table import shown
+from galaxysd.encoders.feature_table import shown
 from galaxysd.errors import InputError
-from galaxysd.images.atomic import replacing
-from galaxysd.images.framing import resize
+from galaxysd.io import replacing
 from galaxysd.prompts.morphology import Morphology
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
+from galaxysd.types import Flags, Floats, Ints, Pixels
 
 
 @dataclass(frozen=True)
@@ -75,11 +70,7 @@ def halves(pool: GalaxyPool, n: int, seed: int) -> tuple[Sample, Sample]:
 
 def morphologies(sample: Sample, tree: DecisionTree, surveys: Sequence[str]) -> list[Morphology]:
     """The morphology of each galaxy: the fractions of the questions that are known."""
-    known = np.zeros(sample.fractions.shape, bool)
-    start = 0
-    for index, question in enumerate(tree.questions):
-        known[:, start : start + len(question.answers)] = sample.known[:, index, None]
-        start += len(question.answers)
+    known = sample.known[:, tree.question_index]
     return [
         Morphology(
             survey=surveys[survey],
@@ -133,7 +124,7 @@ def spread(images: Pixels, count: int) -> Pixels:
 
 
 def at_size(images: Pixels, size: int) -> Pixels:
-    """Images uint8 [N, S, S, 3] at another size by the one resize rule (images/framing.py), or as they are."""
+    """Images uint8 [N, S, S, 3] at another size by the one resize rule (data/framing.py), or as they are."""
     return images if images.shape[1] == size else np.stack([resize(image, size) for image in images])
 
 

@@ -17,18 +17,19 @@ from pydantic import Field
 
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
-from galaxysd.embedding.encoder import Encoder
-from galaxysd.evaluation import plots
+from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.evaluation.cache import Cache
-from galaxysd.evaluation.consistency import Reading, right_shares
 from galaxysd.evaluation.evaluate import CACHE, EvaluationSettings
-from galaxysd.evaluation.ground import Ground
-from galaxysd.evaluation.intervals import LEAST, Estimate, bootstrap
-from galaxysd.evaluation.kernel import kid
-from galaxysd.evaluation.manifold import manifold
+from galaxysd.evaluation.reference import Ground
 from galaxysd.evaluation.samples import Sample, dreams
-from galaxysd.runs import Run, write_atomically
+from galaxysd.io import write_atomically
+from galaxysd.metrics.consistency import Reading, right_shares
+from galaxysd.metrics.kid import kid
+from galaxysd.metrics.prdc import manifold
+from galaxysd.reports import figures
+from galaxysd.runs import Run
 from galaxysd.settings import Settings
+from galaxysd.stats import LEAST, Estimate, bootstrap
 
 
 class SweepSettings(Settings):
@@ -153,8 +154,11 @@ def sweep(
 
 def front(result: Sweep) -> bytes:
     """The front as a PNG file."""
-    return plots.front(
-        [plots.Point(one.label, one.consistency.value, one.diversity.value, one.realism.value) for one in result.points]
+    return figures.front(
+        [
+            figures.Point(one.label, one.consistency.value, one.diversity.value, one.realism.value)
+            for one in result.points
+        ]
     )
 
 

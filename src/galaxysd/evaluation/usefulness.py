@@ -15,16 +15,14 @@ import torch
 from torch import Tensor
 
 from galaxysd.catalog.tree import DecisionTree
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.condition import Condition
-from galaxysd.diffusion.data import dihedral
-from galaxysd.evaluation.consistency import Reading, right_shares
 from galaxysd.evaluation.reader import Readers, ReaderSettings, train_reader
+from galaxysd.metrics.consistency import Reading, right_shares
 from galaxysd.runs import Run
 from galaxysd.settings import Settings
 from galaxysd.training.fit import Batch
-
-Flags = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
+from galaxysd.types import Flags, Floats
 
 
 @dataclass(frozen=True)

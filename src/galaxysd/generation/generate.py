@@ -26,14 +26,14 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from galaxysd.data.export import parquet_images, write_fits, write_png
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline, Pixels
 from galaxysd.errors import InputError
 from galaxysd.generation import manifest
 from galaxysd.generation.manifest import Maker, Row
 from galaxysd.generation.table import Item, Requests
-from galaxysd.images.export import parquet_images, write_fits, write_png
-from galaxysd.images.sheet import contact_sheet
+from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.runs import Run
 from galaxysd.settings import Settings
 

@@ -49,7 +49,9 @@ class Task(Protocol):
             progress: share of the training that is over, 0 to 1.
         """
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor | float]]:
         """The scalar loss of a process's rows, and what is worth logging, as scalars on the device."""
 
     def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:

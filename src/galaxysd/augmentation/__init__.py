@@ -1,0 +1,1 @@
+"""The augmentation experiment: do generated galaxies make a better classifier?"""

@@ -1,0 +1,303 @@
+"""When do dreams make a better classifier? The experiment: arms x shots x seeds on the same test galaxies.
+
+In: datasets (or one's own labels beside them), a generator, an encoder. Out:
+
+    OUT/settings.yaml, versions.json   the run folder (runs.py)
+    OUT/metrics.jsonl                  a line per finished run
+    OUT/predictions/<run>.npy          float32 [N, K], probabilities of the test galaxies
+    OUT/dreams/<pool>/                 dreams, made once (synthesis.py)
+    OUT/bench/                         what all runs share (experiment_data.py)
+    OUT/classifier/member-<seed>/      networks of the arm that is best on held-out galaxies at the most shots
+    OUT/report.json, report.html       what was found (report.py)
+
+The same command again goes on behind the last finished run.
+"""
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from galaxysd.augmentation.experiment_data import INDEX, Bench, write_bench
+from galaxysd.augmentation.filtering import remembered
+from galaxysd.augmentation.methods import DREAMS, OWN, PRETRAINED, VARIED, Arm, Cell, run_cell, standard_arms
+from galaxysd.augmentation.plan import AugmentSettings, Plan, plan_cells, reckon
+from galaxysd.augmentation.real_split import Cohort, own, surveyed
+from galaxysd.augmentation.synthesis import Prompts, dream_pool, prompted, read_prompts, voted
+from galaxysd.classifiers.class_rules import ClassRules, label
+from galaxysd.data.dataset import Dataset
+from galaxysd.diffusion.data import DataSettings, GalaxyPool
+from galaxysd.diffusion.pipeline import GalaxyPipeline
+from galaxysd.encoders.galaxyemb import Encoder
+from galaxysd.errors import InputError
+from galaxysd.runs import Run
+from galaxysd.settings import Settings
+
+
+class AugmentIdentity(Settings):
+    """What makes two experiments the same."""
+
+    settings: AugmentSettings
+    classes: tuple[str, ...]
+    model: str = Field(description="hash of the generator")
+    encoders: dict[str, str] = Field(description="role and hash")
+    datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
+    asked: str = Field(description="hash of rules and prompts")
+    train: tuple[int, ...] = Field(description="labelled galaxies of each class to draw from")
+    test: tuple[int, ...] = Field(description="labelled galaxies of each class to measure with")
+
+
+def augment(
+    datasets: Sequence[str | Path],
+    out: str | Path,
+    *,
+    model: str | Path = "mini",
+    rules: ClassRules | None = None,
+    settings: AugmentSettings | None = None,
+    encoder: Encoder | None = None,
+    pretrained: Encoder | None = None,
+    labels: str | Path | None = None,
+    images: str | Path | None = None,
+    prompts: str | Path | None = None,
+    workers: int = 1,
+    plan_only: bool = False,
+) -> Plan:
+    """Do the experiment, or go on with it; `augment_report.write_report` then says what it found.
+
+    Args:
+        datasets: real galaxies; with `labels`, those that the generator has learned from.
+        out: run folder.
+        model: the generator.
+        rules: the classes and their prompts; with `labels`, its class names are the ones allowed.
+        settings: what is tried.
+        encoder: of the probe, and of the ensemble that refuses dreams; None: no probe, and only copies are refused.
+        pretrained: of another probe.
+        labels: table of one's own labels, with `images` beside it.
+        images: folder or tar of their images.
+        prompts: table of what to dream for each class, in place of the votes and the rules' prompts; without table and
+            rules, the names of the classes are the prompts.
+        workers: processes, one thread each.
+        plan_only: make no run; nothing is written.
+
+    Returns:
+        What was planned.
+
+    Raises:
+        InputError: the input does not fit, or a test galaxy was seen in training.
+    """
+    settings = settings or AugmentSettings()
+    if (labels is None) != (images is None):
+        raise InputError("augment: a table of labels and a folder of images belong together; give both")
+    if labels is None and rules is None:
+        raise InputError("augment: without a table of labels, rules have to say what the classes are")
+    if prompts is not None or rules is None:  # there are words of one's own, or no rule that says whose votes to take
+        dreams = settings.dreams.model_copy(update={"wording": "prompt"})
+        settings = settings.model_copy(update={"dreams": dreams})
+    if workers < 1:
+        raise InputError(f"workers {workers}: expected at least 1")
+    opened = [Dataset.open(folder) for folder in datasets]
+    pipeline = GalaxyPipeline.from_pretrained(model)
+    encoders = {OWN: encoder, PRETRAINED: pretrained}
+    present = {role: one for role, one in encoders.items() if one is not None}
+    if labels is not None and images is not None:
+        cohort = own(opened, labels, images, pipeline.size, rules.names if rules else None, settings.seed)
+    else:
+        assert rules is not None
+        cohort = surveyed(opened, rules)
+    _check_sizes(cohort, pipeline)
+    asked = _prompts(prompts, rules, cohort.classes)
+    arms = standard_arms(settings.ratios, settings.gammas, tuple(present), explore=settings.explore)
+    cells, left_out = plan_cells(settings, arms, cohort.train, cohort.classes)
+    plan = reckon(cells, left_out, arms, settings, cohort, pipeline, workers)
+    Console(stderr=True, highlight=False).print(str(plan), soft_wrap=True)
+    if plan_only:
+        return plan
+    identity = AugmentIdentity(
+        settings=settings,
+        classes=cohort.classes,
+        model=pipeline.model_hash,
+        encoders={role: one.hash for role, one in present.items()},
+        datasets=tuple(f"{dataset.survey}:{dataset.info.inputs}" for dataset in opened),
+        asked=json.dumps({name: list(each) for name, each in asked.items()}),
+        train=tuple(cohort.train.counts(len(cohort.classes)).tolist()),
+        test=tuple(cohort.test.counts(len(cohort.classes)).tolist()),
+    )
+    run = Run.open(out, identity)
+    if run.summary is not None:
+        return plan
+    _prepare(run, settings, cohort, opened, pipeline, rules, asked, present)
+    _run_all(run, cells, {arm.name: arm for arm in arms}, settings, workers)
+    _deliver(run, settings)
+    run.finish({"runs": len(cells), "networks": plan.networks, "left_out": list(left_out)})
+    return plan
+
+
+def _check_sizes(cohort: Cohort, pipeline: GalaxyPipeline) -> None:
+    side = cohort.train.pixels.shape[-1]
+    if side != pipeline.size:
+        raise InputError(f"images of {side} px, but the generator dreams {pipeline.size} px; build with that --size")
+
+
+def _prompts(table: str | Path | None, rules: ClassRules | None, classes: Sequence[str]) -> Prompts:
+    if table is not None:
+        return read_prompts(table, classes)
+    if rules is not None:
+        return {rule.name: (rule.prompt,) for rule in rules.classes}
+    return {name: (name,) for name in classes}
+
+
+def _prepare(
+    run: Run,
+    settings: AugmentSettings,
+    cohort: Cohort,
+    datasets: Sequence[Dataset],
+    pipeline: GalaxyPipeline,
+    rules: ClassRules | None,
+    asked: Prompts,
+    encoders: Mapping[str, Encoder],
+) -> None:
+    """Dream, test the memory of the dreams and compute features, once."""
+    bench = run.folder / "bench"
+    if (bench / INDEX).is_file():
+        return
+    own_words = settings.dreams
+    if own_words.wording == "votes":
+        assert rules is not None  # `augment` asks in prompts without them
+        pool = GalaxyPool(datasets, "train", DataSettings(), run.folder / "pool")
+        classes = {
+            f"{dataset.survey}:{name}": kind
+            for dataset in datasets
+            for name, kind in zip(dataset.catalog.frame["id"], label(dataset.catalog, rules), strict=True)
+        }
+        known = np.array([classes[name] for name in pool.ids])
+        wishes = voted(pool, known, cohort.classes, own_words.per_class, own_words.seed, pipeline.denoiser.surveys)
+    else:
+        surveys = [one for one in dict.fromkeys(data.survey for data in datasets) if one in pipeline.denoiser.surveys]
+        wishes = prompted(pipeline, asked, cohort.classes, surveys, own_words.per_class)
+    pools = {DREAMS: own_words}
+    if settings.explore:
+        pools[VARIED] = own_words.model_copy(update={"guidance": settings.low_guidance})
+    dreams = {
+        name: dream_pool(pipeline, wishes, cohort.classes, run.folder / "dreams" / name, one)
+        for name, one in pools.items()
+    }
+    copied = {}
+    for name, pool_of_dreams in dreams.items():
+        memory = remembered(pool_of_dreams, cohort.learned, cohort.held_out)
+        copied[name] = memory.copied
+        run.log(
+            pool=name,
+            dreams=len(pool_of_dreams),
+            copies=int(memory.copied.sum()),
+            threshold=round(memory.threshold, 3),
+            share=round(memory.share, 5),
+            alarm=memory.alarm,
+        )
+    write_bench(bench, cohort.classes, cohort.train, cohort.test, dreams, copied, encoders)
+    shutil.rmtree(run.folder / "pool", ignore_errors=True)
+
+
+def run_name(cell: Cell, arm: Arm) -> str:
+    """Name of a run, as part of a file name."""
+    return f"{arm.slug}-{cell.shots}-{cell.seed}"
+
+
+def finished_runs(run: Run) -> dict[str, dict[str, Any]]:
+    """Rows of the finished runs by name."""
+    return {line["run"]: line for line in run.metrics() if "run" in line}
+
+
+def _run_all(run: Run, cells: Sequence[Cell], arms: Mapping[str, Arm], settings: AugmentSettings, workers: int) -> None:
+    done = finished_runs(run)
+    left = [cell for cell in cells if run_name(cell, arms[cell.arm]) not in done]
+    jobs = [(str(run.folder), arms[cell.arm], cell, settings) for cell in left]
+    (run.folder / "predictions").mkdir(exist_ok=True)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("runs", total=len(cells), completed=len(cells) - len(left))
+        with _results(run.folder, jobs, workers) as results:
+            for row in results:
+                run.log(**row)
+                progress.update(bar, advance=1, description=f"{row['arm']}, {row['shots']} shots, F1 {row['F1']:.3f}")
+
+
+Job = tuple[str, Arm, Cell, AugmentSettings]
+
+
+@contextmanager
+def _results(folder: Path, jobs: Sequence[Job], workers: int) -> Iterator[Iterator[dict[str, Any]]]:
+    """Rows of the runs as they end, in this process or in several."""
+    if workers == 1:
+        threads = torch.get_num_threads()
+        _start_worker()  # sums of several threads differ in their last digits from a worker's
+        try:
+            yield (_work(job, Bench.load(folder / "bench") if not index else None) for index, job in enumerate(jobs))
+        finally:
+            torch.set_num_threads(threads)
+        return
+    context = multiprocessing.get_context("spawn")  # a forked process would inherit locked thread pools
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+        futures = [pool.submit(_work, job) for job in jobs]
+        try:
+            yield (future.result() for future in as_completed(futures))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+
+
+_BENCHES: dict[str, Bench] = {}  # of this process
+
+
+def _work(job: Job, bench: Bench | None = None) -> dict[str, Any]:
+    """Make one run; its probabilities are on disk before its row is handed back."""
+    place, arm, cell, settings = job
+    folder = Path(place)
+    if bench is not None or place not in _BENCHES:
+        _BENCHES.clear()
+        _BENCHES[place] = bench or Bench.load(folder / "bench")
+    name = run_name(cell, arm)
+    training = folder / "training" / name
+    outcome = run_cell(_BENCHES[place], arm, cell, settings.classifier, training)
+    partial = folder / "predictions" / f"{name}.partial.npy"
+    np.save(partial, outcome.probabilities.astype(np.float32), allow_pickle=False)
+    partial.replace(folder / "predictions" / f"{name}.npy")
+    if outcome.model is not None and cell.shots == settings.shots[-1]:
+        kept = folder / "models" / name
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(exist_ok=True)
+        shutil.move(outcome.model, kept)
+    shutil.rmtree(training, ignore_errors=True)
+    return {"run": name, **outcome.row}
+
+
+def _deliver(run: Run, settings: AugmentSettings) -> None:
+    """Keep the classifiers of the arm that held-out galaxies like best at the most shots; the test has no say in it."""
+    models = run.folder / "models"
+    if not models.is_dir():  # delivered before an interruption
+        return
+    losses: dict[str, list[float]] = {}
+    names: dict[str, list[str]] = {}
+    for name, row in finished_runs(run).items():
+        if (models / name).is_dir():
+            losses.setdefault(row["arm"], []).append(row["held_out_loss"])
+            names.setdefault(row["arm"], []).append(name)
+    best = min(losses, key=lambda arm: float(np.mean(losses[arm])))
+    for name in names[best]:
+        target = run.folder / "classifier" / f"member-{finished_runs(run)[name]['seed']}"
+        shutil.copytree(models / name, target, dirs_exist_ok=True)
+    run.log(delivered=best)
+    shutil.rmtree(models)

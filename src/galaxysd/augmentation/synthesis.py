@@ -1,0 +1,279 @@
+"""Dreams for training: what to ask for each class, dreamed once into a folder that every experiment draws from.
+
+In: a generator, the prompts of the classes or the votes of the galaxies it has learned from. Out: `Examples` of as many
+dreams per class as the largest experiment needs, and how many of them a given experiment takes of each class.
+
+    DREAMS/settings.yaml, metrics.jsonl, done.json   the run folder (runs.py)
+    DREAMS/pixels.npy                                uint8 [K n, 3, S, S], class by class
+
+Two wordings: `prompt` asks every dream of a class with one of its prompts; `votes` asks with the vote fractions of
+training galaxies of that class, told anew as in the generator's training (half in words, half with votes cast anew).
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import Field
+from rich.console import Console
+from rich.progress import Progress
+
+from galaxysd.catalog.source import SourceTable
+from galaxysd.classifiers.labels import Examples
+from galaxysd.diffusion.condition import answers_of, as_told
+from galaxysd.diffusion.data import GalaxyPool
+from galaxysd.diffusion.folder import SamplingSettings
+from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline, Wish
+from galaxysd.errors import InputError
+from galaxysd.evaluation.samples import Sample, morphologies
+from galaxysd.prompts import Morphology
+from galaxysd.runs import Run
+from galaxysd.settings import Settings
+from galaxysd.types import Labels
+
+PIXELS = "pixels.npy"
+PART = 16  # batches between two points to resume from
+WORDED, VOTES = 0.5, 20  # as the generator was told of its training galaxies (diffusion/task.py)
+
+Prompts = Mapping[str, Sequence[str]]  # class -> what to dream for it
+
+
+class DreamSettings(Settings):
+    """What is dreamed."""
+
+    wording: Literal["votes", "prompt"] = Field(default="votes", description="whose words ask for a dream")
+    per_class: int = Field(default=2000, ge=1, description="dreams of each class")
+    guidance: float | None = Field(default=None, ge=0, description="null: the model's own")
+    steps: int | None = Field(default=None, ge=1, description="null: the model's own")
+    seed: int = Field(default=1_000_000, ge=0, description="of the first dream; the following count up")
+
+
+class DreamIdentity(Settings):
+    """What makes two sets of dreams the same."""
+
+    settings: DreamSettings
+    classes: tuple[str, ...]
+    model: str = Field(description="hash of the generator")
+    sampling: SamplingSettings
+    wishes: str = Field(description="hash of what is asked for")
+
+
+def read_prompts(table: str | Path, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What to dream, from a table with the columns `class` and `prompt`; a class may have several rows.
+
+    Raises:
+        InputError: unreadable, a column is missing, or a class is unknown or has no prompt.
+    """
+    source = SourceTable(table)
+    for name in ("class", "prompt"):
+        if name not in source.names:
+            raise InputError(f"{table}: has no column {name!r} ({', '.join(source.names)}); expected class and prompt")
+    frame = source.collect(source.scan({"class": pl.String(), "prompt": pl.String()}))
+    prompts: dict[str, tuple[str, ...]] = {}
+    for row, (name, prompt) in enumerate(frame.select("class", "prompt").iter_rows(), start=2):
+        if name not in classes:
+            raise InputError(f"{table}: row {row}: class {name!r} is not one of {', '.join(classes)}")
+        if not prompt or not prompt.strip():
+            raise InputError(f"{table}: row {row}: the prompt of {name!r} is empty; write 'galaxy' for any galaxy")
+        prompts[name] = (*prompts.get(name, ()), prompt.strip())
+    missing = [name for name in classes if name not in prompts]
+    if missing:
+        raise InputError(f"{table}: no prompt for class {missing[0]!r}; every class needs one")
+    return prompts
+
+
+def prompted(
+    pipeline: GalaxyPipeline, prompts: Prompts, classes: Sequence[str], surveys: Sequence[str], n: int
+) -> list[Morphology]:
+    """N morphologies of each class from its prompts, which take turns, as do the surveys.
+
+    Args:
+        pipeline: understands the prompts.
+        prompts: by class.
+        classes: names, in order.
+        surveys: tokens for prompts that name none; empty: the survey is left open.
+        n: dreams of each class.
+
+    Raises:
+        InputError: a class has no prompt, or the generator does not understand it.
+    """
+    asked: list[Morphology] = []
+    for name in classes:
+        try:
+            understood = [pipeline.understand(prompt) for prompt in prompts.get(name, ()) if prompt]
+        except InputError as error:
+            raise InputError(f"class {name!r}: {error}") from None
+        if not understood:
+            raise InputError(f"class {name!r}: has no prompt; give one in the rules or in a table of prompts")
+        open_to = surveys or (None,)
+        for index in range(n):
+            one = understood[index % len(understood)]
+            token = one.survey or open_to[index // len(understood) % len(open_to)]
+            asked.append(one.model_copy(update={"survey": token}))
+    return asked
+
+
+def voted(
+    pool: GalaxyPool, labels: Labels, classes: Sequence[str], n: int, seed: int, surveys: Sequence[str]
+) -> list[Morphology]:
+    """N morphologies of each class from the votes of training galaxies of that class, told anew.
+
+    Args:
+        pool: the galaxies that the generator has learned from.
+        labels: their classes [N], -1 for none.
+        classes: names, in order.
+        n: dreams of each class.
+        seed: of the draws.
+        surveys: tokens that the generator knows; of a galaxy of another survey only the votes are told.
+
+    Raises:
+        InputError: a class has no galaxy in the pool.
+    """
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    asked: list[Morphology] = []
+    for index, name in enumerate(classes):
+        members = np.flatnonzero(labels == index)
+        if not len(members):
+            raise InputError(
+                f"class {name!r}: no training galaxy of the generator has these votes; use wording: prompt"
+            )
+        # every galaxy as often as any other, give or take one
+        places = np.concatenate([rng.permutation(members) for _ in range(-(-n // len(members)))])[:n]
+        told = as_told(pool.condition(places), answers_of(pool.tree), generator, rounded=WORDED, votes=VOTES)
+        known, fractions = told.known.numpy(), told.fractions.double().numpy()
+        blank = np.empty((n, 0, 0, 3), np.uint8)
+        asked += morphologies(Sample(blank, fractions, known, told.survey.numpy()), pool.tree, pool.surveys)
+    return [one if one.survey in surveys else one.model_copy(update={"survey": None}) for one in asked]
+
+
+def dream_pool(
+    pipeline: GalaxyPipeline,
+    asked: Sequence[Morphology],
+    classes: Sequence[str],
+    folder: str | Path,
+    settings: DreamSettings,
+) -> Examples:
+    """Dream everything that is asked for, or read what was dreamed before; an interrupted folder is gone on with.
+
+    Args:
+        pipeline: the generator.
+        asked: `settings.per_class` morphologies of each class, class by class.
+        classes: names, in order.
+        folder: for the dreams.
+        settings: how.
+
+    Returns:
+        The dreams; their pixels stay on disk until they are used.
+
+    Raises:
+        InputError: the generator does not know an answer or survey, or the folder holds other dreams.
+    """
+    sampling = pipeline.sampling(steps=settings.steps, guidance=settings.guidance)
+    text = "\n".join(one.model_dump_json() for one in asked)
+    identity = DreamIdentity(
+        settings=settings,
+        classes=tuple(classes),
+        model=pipeline.model_hash,
+        sampling=sampling,
+        wishes=hashlib.sha256(text.encode()).hexdigest()[:16],
+    )
+    run = Run.open(folder, identity)
+    wishes = [Wish(one, settings.seed + index) for index, one in enumerate(asked)]
+    if run.summary is None:
+        _dream(pipeline, wishes, sampling, run)
+    return _as_examples(run.folder, len(classes), settings)
+
+
+def _dream(pipeline: GalaxyPipeline, wishes: Sequence[Wish], sampling: SamplingSettings, run: Run) -> None:
+    path, side = run.folder / PIXELS, pipeline.size
+    done = max((line["dreamed"] for line in run.metrics()), default=0) if path.is_file() else 0
+    shape = (len(wishes), 3, side, side)
+    pixels = np.lib.format.open_memmap(path, mode="r+" if done else "w+", dtype=np.uint8, shape=shape)
+    batches = pipeline.dream(wishes[done:], sampling)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(f"dreaming {run.folder.name}", total=len(wishes), completed=done)
+        while part := list(islice(batches, PART)):
+            images = np.concatenate([block for _, block in part])
+            pixels[done : done + len(images)] = images.transpose(0, 3, 1, 2)
+            pixels.flush()
+            done += len(images)
+            run.log(dreamed=done)
+            progress.update(bar, completed=done)
+    run.finish({"dreamed": done})
+
+
+def _as_examples(folder: Path, classes: int, settings: DreamSettings) -> Examples:
+    count = classes * settings.per_class
+    return Examples(
+        torch.from_numpy(np.load(folder / PIXELS, mmap_mode="c", allow_pickle=False)),
+        np.repeat(np.arange(classes), settings.per_class),
+        tuple(f"dreamed:{settings.seed + index}" for index in range(count)),
+        ra=np.full(count, np.nan),
+        dec=np.full(count, np.nan),
+        dreamed=np.ones(count, dtype=bool),
+    )
+
+
+def seconds_per_dream(pipeline: GalaxyPipeline, settings: DreamSettings) -> float:
+    """How long one dream takes on this machine, s, from one batch."""
+    sampling = pipeline.sampling(steps=settings.steps, guidance=settings.guidance)
+    wishes = [Wish(Morphology(), seed) for seed in range(BATCH)]
+    began = time.monotonic()
+    list(pipeline.dream(wishes, sampling))
+    return (time.monotonic() - began) / BATCH
+
+
+def need(real: Sequence[int], ratio: float, available: Sequence[int]) -> tuple[int, ...]:
+    """How many dreams each class gets: `ratio` times all real galaxies in all, the rarest classes first.
+
+    Dreams go where real galaxies lack, one by one to the class that has the fewest of both kinds, as long as it has
+    dreams left (water filling). With equally many real galaxies of every class, every class gets `ratio` times its own.
+
+    Args:
+        real: galaxies of each class [K].
+        ratio: dreams per real galaxy.
+        available: dreams of each class [K].
+    """
+    real_counts, left = np.asarray(real, dtype=np.int64), np.asarray(available, dtype=np.int64)
+    wanted = min(round(ratio * int(real_counts.sum())), int(left.sum()))
+
+    def given(level: int) -> Labels:
+        return np.clip(level - real_counts, 0, left)
+
+    low, high = 0, int((real_counts + left).max())
+    while low < high:  # the highest level that asks for no more than is wanted
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if given(middle).sum() <= wanted else (low, middle - 1)
+    found, above = given(low), given(low + 1)
+    for index in np.flatnonzero(above > found)[: wanted - int(found.sum())]:
+        found[index] += 1
+    return tuple(found.tolist())
+
+
+def need_of_hard(difficulty: Sequence[float], total: int, available: Sequence[int]) -> tuple[int, ...]:
+    """How many dreams each class gets if they go where a classifier errs: shares as the difficulty.
+
+    Args:
+        difficulty: of each class [K], in [0, 1]; if all are 0, every class counts alike.
+        total: dreams that are wanted.
+        available: dreams of each class [K].
+    """
+    hard, left = np.asarray(difficulty, dtype=np.float64), np.asarray(available, dtype=np.int64)
+    weights = hard if hard.sum() > 0 else np.ones(len(left))
+    found = np.zeros(len(left), dtype=np.int64)
+    while (missing := min(total, int(left.sum())) - int(found.sum())) > 0:
+        open_weights = np.where(found < left, weights, 0.0)
+        if not open_weights.sum():  # only easy classes have dreams left
+            open_weights = (found < left).astype(np.float64)
+        extra = np.floor(missing * open_weights / open_weights.sum()).astype(np.int64)
+        if not extra.any():  # fewer dreams than classes are left to give
+            extra[np.argsort(-open_weights, kind="stable")[:missing]] = 1
+        found = np.minimum(found + extra, left)
+    return tuple(found.tolist())

@@ -1,1 +1,0 @@
-"""Classifiers of galaxies: classes by rules over the votes, networks, calibrated predictions, and how good they are."""

@@ -1,0 +1,1 @@
+"""Galaxies as data: decoding, framing, dataset folders, transforms, export, and a toy survey."""

@@ -1,0 +1,68 @@
+"""Encoders by name, as `--encoder` takes them.
+
+galaxyemb               the shipped encoder
+FOLDER                  one trained with `galaxysd train --recipe encoder` (RUN/model)
+transformers:NAME       a pretrained vision model (pretrained.py), by name or folder
+zoobot:NAME             a pretrained Zoobot (pretrained.py), by name
+pixels, untrained       baselines
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from galaxysd.encoders.baselines import PixelEncoder, untrained
+from galaxysd.encoders.checkpoint import read_encoder
+from galaxysd.encoders.galaxyemb import EightOrientations, Encoder
+from galaxysd.errors import InputError
+
+SHIPPED = "galaxyemb"
+TRANSFORMERS, ZOOBOT = "transformers:", "zoobot:"
+
+
+def load_encoder(
+    name_or_folder: str | Path, device: torch.device | None = None, *, orientations: Literal[1, 8] = 1
+) -> Encoder:
+    """The encoder of a name or folder.
+
+    Args:
+        name_or_folder: see above.
+        device: where to compute, by default the CPU.
+        orientations: 8 averages the features over the turns and flips of each image (`EightOrientations`).
+
+    Raises:
+        InputError: no such encoder, or it cannot be read.
+    """
+    encoder = _load(str(name_or_folder), device or torch.device("cpu"))
+    return EightOrientations(encoder) if orientations == 8 else encoder
+
+
+def _load(name: str, device: torch.device) -> Encoder:
+    if name == "pixels":
+        return PixelEncoder()
+    if name == "untrained":
+        return untrained(device)
+    if name.startswith(TRANSFORMERS):
+        from galaxysd.encoders.pretrained import TransformersEncoder
+
+        return TransformersEncoder(name.removeprefix(TRANSFORMERS), device)
+    if name.startswith(ZOOBOT):
+        from galaxysd.encoders.pretrained import ZoobotEncoder
+
+        return ZoobotEncoder(name.removeprefix(ZOOBOT), device)
+    if name == SHIPPED:
+        folder = Path(str(files("galaxysd.encoders") / "weights" / SHIPPED))
+        if not folder.is_dir():
+            raise InputError(
+                f"encoder {SHIPPED!r}: no encoder is shipped with this version; train one with "
+                "`galaxysd train --recipe encoder --data DATASET --out RUN` and name its folder, RUN/model"
+            )
+        return read_encoder(folder, SHIPPED, device)
+    if not Path(name).is_dir():
+        raise InputError(
+            f"encoder {name!r}: neither a folder nor one of {SHIPPED}, {TRANSFORMERS}NAME, {ZOOBOT}NAME, pixels, "
+            "untrained"
+        )
+    return read_encoder(Path(name), name, device)

@@ -1,0 +1,1 @@
+"""Reports: HTML pages, contact sheets and figures."""

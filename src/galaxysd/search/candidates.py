@@ -1,0 +1,140 @@
+"""From scores to candidates: the top of the list, each with its reasons.
+
+In: the parts that `score.py` wrote, the survey, dreamed and known examples, an encoder. Out: a table of candidates,
+and their pictures with the occlusion map drawn over them.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from galaxysd.data.decode import decode
+from galaxysd.data.export import write_png
+from galaxysd.encoders.galaxyemb import Encoder
+from galaxysd.search.explanations import nearest, occlusion, overlay
+from galaxysd.search.score import scan_scores
+from galaxysd.search.survey import Survey
+from galaxysd.types import Floats, Pixels
+
+PICTURES = "candidates"  # folder of pictures
+COLUMNS = {
+    "rank": pl.Int64,
+    "id": pl.String,
+    "ra": pl.Float64,
+    "dec": pl.Float64,
+    "score": pl.Float64,
+    "spread": pl.Float64,
+    "nearest_dreamed": pl.String,
+    "dreamed_distance": pl.Float64,
+    "nearest_known": pl.String,
+    "known_distance": pl.Float64,
+    "image": pl.String,
+    "why": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Galaxies with names, to be found nearest: uint8 [M, S, S, 3]."""
+
+    names: tuple[str, ...]
+    images: Pixels
+
+
+def top(scores: Path, n: int, *, better: pl.DataFrame | None = None, exclude: Collection[str] = ()) -> pl.DataFrame:
+    """The n best galaxies.
+
+    Args:
+        scores: folder of the parts.
+        n: how many.
+        better: `id`, `score`, `spread` that replace those of the parts.
+        exclude: ids that are left out.
+
+    Returns:
+        `rank` from 1, `id`, `score`, `spread`; of equal scores the surer one comes first, then by id.
+    """
+    columns = ("id", "score", "spread")
+    listed = scan_scores(scores).filter(pl.col("score").is_not_null()).select(columns)
+    if better is not None:
+        listed = pl.concat([listed.join(better.lazy(), on="id", how="anti"), better.lazy().select(columns)])
+    return (
+        listed.filter(~pl.col("id").is_in(list(exclude)))
+        .sort("score", "spread", "id", descending=[True, False, False])
+        .head(n)
+        .collect()
+        .with_row_index("rank", offset=1)
+        .cast({"rank": pl.Int64})
+    )
+
+
+def explain_candidates(
+    ranked: pl.DataFrame,
+    survey: Survey,
+    score: Callable[[Pixels], Floats],
+    encoder: Encoder,
+    *,
+    dreamed: Gallery,
+    known: Gallery,
+    out: Path,
+    mapped: int,
+) -> pl.DataFrame:
+    """Add position, nearest examples and pictures to ranked galaxies.
+
+    Args:
+        ranked: of `top`.
+        survey: they are in.
+        score: probabilities of the target [N] of uint8 [N, S, S, 3], for the occlusion maps.
+        encoder: in whose features examples are near.
+        dreamed: dreams of the target.
+        known: real examples of the target; may be empty.
+        out: folder for `candidates/NNNNN.png` and, of the first `mapped`, `candidates/NNNNN-why.png`.
+        mapped: candidates with an occlusion map.
+
+    Returns:
+        A row per candidate, columns `COLUMNS`; null where there is nothing to say.
+    """
+    found = survey.pixels(ranked["id"].to_list())
+    positions = survey.positions()
+    images = np.stack([found[name] for name in ranked["id"]]) if len(ranked) else np.empty((0, 8, 8, 3), np.uint8)
+    near = {name: _nearest_of(images, gallery, encoder) for name, gallery in (("dreamed", dreamed), ("known", known))}
+    rows = []
+    for place, row in enumerate(ranked.iter_rows(named=True)):
+        picture = f"{PICTURES}/{row['rank']:05d}.png"
+        about = {"id": row["id"], "score": row["score"], "spread": row["spread"]}
+        write_png(out / picture, images[place], about)
+        why = f"{PICTURES}/{row['rank']:05d}-why.png" if place < mapped else None
+        if why is not None:
+            write_png(out / why, overlay(images[place], occlusion(score, images[place])), about)
+        ra, dec = positions.get(row["id"], (None, None))
+        rows.append(
+            {
+                **row,
+                "ra": ra,
+                "dec": dec,
+                "nearest_dreamed": near["dreamed"][place][0],
+                "dreamed_distance": near["dreamed"][place][1],
+                "nearest_known": near["known"][place][0],
+                "known_distance": near["known"][place][1],
+                "image": picture,
+                "why": why,
+            }
+        )
+    return pl.DataFrame(rows, schema=COLUMNS)
+
+
+def _nearest_of(images: Pixels, gallery: Gallery, encoder: Encoder) -> list[tuple[str | None, float | None]]:
+    if not gallery.names or not len(images):
+        return [(None, None)] * len(images)
+    index, distance = nearest(encoder.features(images), encoder.features(gallery.images))
+    return [(gallery.names[place], float(apart)) for place, apart in zip(index, distance, strict=True)]
+
+
+def pictures(candidates: pl.DataFrame, out: Path, column: str) -> Mapping[int, Pixels]:
+    """The pictures of a column (`image` or `why`) by rank, uint8 [S, S, 3]."""
+    return {
+        rank: decode((out / name).read_bytes(), name)
+        for rank, name in candidates.select("rank", column).drop_nulls().iter_rows()
+    }

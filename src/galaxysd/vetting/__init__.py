@@ -1,0 +1,1 @@
+"""Vetting: people's votes on candidates, what they say, and the catalogue that comes of it."""
