@@ -145,7 +145,13 @@ class ClassifierTask:
         self.model = network
         self.weights, self.settings, self.held_out = weights, settings, held_out
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def prepare(self, batch: Batch, generator: torch.Generator, progress: float) -> Batch:
+        """The batch as it is."""
+        return batch
+
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """Mean weighted loss of a batch."""
         device = next(model.parameters()).device
         targets = batch["targets"].to(device)

@@ -91,7 +91,13 @@ class VoteTask:
         indices = np.linspace(0, len(held_out) - 1, min(WATCHED, len(held_out))).astype(np.int64)
         self.held_out = held_out.take(indices)
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def prepare(self, batch: Batch, generator: torch.Generator, progress: float) -> Batch:
+        """The batch as it is."""
+        return batch
+
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """Mean over the galaxies of the sum over their questions."""
         device = next(model.parameters()).device
         moved = {name: value.to(device) for name, value in batch.items()}

@@ -70,10 +70,6 @@ def generate(
     ] = None,
     steps: Annotated[int | None, Parameter(help="Sampling steps; default from the model.")] = None,
     guidance: Annotated[float | None, Parameter(help="Guidance scale, 1 for none; default from the model.")] = None,
-    autoguidance: Annotated[
-        float | None,
-        Parameter(help="Away from the model's weaker guide: crisper, less varied. 0 for none; default from the model."),
-    ] = None,
     sampler: Annotated[str | None, Parameter(help="euler, heun or dpm++2m; default from the model.")] = None,
     device: Device = "cpu",
     limit: Limit = None,
@@ -96,7 +92,6 @@ def generate(
         seed=seed,
         steps=steps,
         guidance=guidance,
-        autoguidance=autoguidance,
         sampler=sampler,
     )
     made = f"{counted(report.galaxies, 'galaxy', 'galaxies')} of {counted(report.prompts, 'prompt', 'prompts')}"

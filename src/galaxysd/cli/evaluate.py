@@ -82,9 +82,6 @@ def evaluate(
     compare: Annotated[tuple[Path, Path] | None, Parameter(help="Two finished reports, side by side.")] = None,
     steps: Annotated[int | None, Parameter(help="Sampling steps; default from the model.")] = None,
     guidance: Annotated[float | None, Parameter(help="Guidance scale, 1 for none; default from the model.")] = None,
-    autoguidance: Annotated[
-        float | None, Parameter(help="Away from the model's guide, 0 for none; default from the model.")
-    ] = None,
     sampler: Annotated[str | None, Parameter(help="euler, heun or dpm++2m; default from the model.")] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -117,7 +114,6 @@ def evaluate(
         settings=settings,
         steps=steps,
         guidance=guidance,
-        autoguidance=autoguidance,
         sampler=sampler,
     )
     swept, twins = None, None

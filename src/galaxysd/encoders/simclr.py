@@ -97,7 +97,13 @@ class SimCLRTask:
         generator = torch.Generator().manual_seed(0)
         self.held_views = [random_views(images, settings.views, generator) for _ in range(2)]
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def prepare(self, batch: Batch, generator: torch.Generator, progress: float) -> Batch:
+        """The batch as it is."""
+        return batch
+
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """The loss of a batch of `GalaxyPool.batch`. On several processes each compares its own galaxies only."""
         device = next(model.parameters()).device
         images = batch["images"].to(device)

@@ -113,7 +113,6 @@ def evaluate(
     cache: str | Path | None = None,
     steps: int | None = None,
     guidance: float | None = None,
-    autoguidance: float | None = None,
     sampler: str | None = None,
 ) -> Report:
     """Make the report of a model or of images.
@@ -126,7 +125,7 @@ def evaluate(
         model: a shipped model or a model folder, which dreams a galaxy like each of the floor's.
         images: folder, tar or table of images of any generator (external_images.py), instead of a model.
         cache: folder for what is measured of real galaxies; None: `evaluation-cache` beside the report.
-        steps, guidance, autoguidance, sampler: other than the model's own.
+        steps, guidance, sampler: other than the model's own.
 
     Raises:
         InputError: both or none of model and images, or the data are too few or do not fit the model.
@@ -136,12 +135,12 @@ def evaluate(
     ground = Ground(datasets, settings.data, encoder, Cache(cache or Path(out).parent / CACHE))
     given = None if images is None else GivenImages(images)
     pipeline = None if model is None else GalaxyPipeline.from_pretrained(model)
-    if given is not None and (steps, guidance, autoguidance, sampler) != (None,) * 4:
-        raise InputError("evaluate: steps, guidance, autoguidance and sampler belong to a model, not to images")
+    if given is not None and (steps, guidance, sampler) != (None,) * 3:
+        raise InputError("evaluate: steps, guidance and sampler belong to a model, not to images")
     sampling = (
         None
         if pipeline is None
-        else pipeline.sampling(steps=steps, guidance=guidance, autoguidance=autoguidance, sampler=sampler)
+        else pipeline.sampling(steps=steps, guidance=guidance, sampler=sampler)
     )
     identity = EvaluationIdentity(
         settings=settings,

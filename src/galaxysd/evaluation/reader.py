@@ -124,7 +124,13 @@ class ReaderTask:
         self.answers = answers_of(tree)
         self.held_out = held_out
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def prepare(self, batch: Batch, generator: torch.Generator, progress: float) -> Batch:
+        """The batch as it is."""
+        return batch
+
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """Mean cross-entropy of the known answers of a batch."""
         device = next(model.parameters()).device
         told = batch["known"][:, self.answers].to(device)

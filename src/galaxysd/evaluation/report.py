@@ -189,8 +189,6 @@ def write_page(report: Report, folder: str | Path, *, swept: Sweep | None = None
     how = "images as given"
     if sampling is not None:
         how = f"{sampling.sampler}, {sampling.steps} steps, guidance {sampling.guidance.scale:g}"
-        if sampling.guidance.autoguidance:
-            how += f", autoguidance {sampling.guidance.autoguidance:g}"
     return build_page(
         folder / "report.html",
         title=f"Report on {report.model}",

@@ -93,7 +93,6 @@ def generate(
     seed: int = 0,
     steps: int | None = None,
     guidance: float | None = None,
-    autoguidance: float | None = None,
     sampler: str | None = None,
     quiet: bool = False,
 ) -> GenerateReport:
@@ -108,7 +107,6 @@ def generate(
         seed: of the first galaxy.
         steps: default from the model.
         guidance: default from the model.
-        autoguidance: default from the model.
         sampler: default from the model.
         quiet: no progress bar. There is none anyway where stderr is not a terminal.
 
@@ -120,7 +118,7 @@ def generate(
     """
     out = Path(out)
     chosen = _formats(formats)
-    sampling = pipeline.sampling(steps=steps, guidance=guidance, autoguidance=autoguidance, sampler=sampler)
+    sampling = pipeline.sampling(steps=steps, guidance=guidance, sampler=sampler)
     maker = Maker(pipeline, model, sampling)
     requests.check(pipeline, seed)
     settings = GenerateSettings(
