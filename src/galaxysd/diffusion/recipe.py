@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from accelerate import Accelerator
+
 from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor
@@ -45,6 +45,7 @@ from galaxysd.runs import Run
 from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.fit import Budget, Data, FitSettings, Task, fit
+from galaxysd.training.processes import processes
 
 
 class NetworkShape(Settings):
@@ -134,7 +135,7 @@ class _Training:
         autoencoder: str | None = None,
         features: str | None = None,
     ) -> None:
-        self.accelerator = Accelerator()
+        self.accelerator = processes()
         self.recipe = recipe
         self.datasets = [Dataset.open(folder) for folder in datasets]
         if not self.datasets:

@@ -29,6 +29,7 @@ from galaxysd.runs import Run
 from galaxysd.settings import Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.ema import ExponentialMovingAverage
+from galaxysd.training.processes import processes
 
 Batch = dict[str, Tensor]
 
@@ -166,7 +167,7 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
     Raises:
         InputError: the loss is not finite, or a checkpoint does not fit.
     """
-    accelerator = Accelerator()
+    accelerator = processes()
     world, rank, device = accelerator.num_processes, accelerator.process_index, accelerator.device
     if settings.batch % world:
         raise InputError(f"batch {settings.batch} cannot be divided by {world} processes; choose a multiple")
