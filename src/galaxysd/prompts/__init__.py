@@ -1,5 +1,6 @@
 """What we ask for: answers and phrases, votes to caption, prompt to morphology and back."""
 
+from galaxysd.prompts.arguments import as_prompts
 from galaxysd.prompts.caption import asking_order, caption, caption_row, confident
 from galaxysd.prompts.explain import Explanation, Statement, explain, render
 from galaxysd.prompts.morphology import Morphology
@@ -12,6 +13,7 @@ __all__ = [
     "PhraseBook",
     "Statement",
     "Vocabulary",
+    "as_prompts",
     "asking_order",
     "caption",
     "caption_row",
