@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from galaxysd.cli import classify, dream, find, judge, survey  # noqa: F401 - their verbs register themselves
+from galaxysd.cli import classify, dream, find, judge, survey, words  # noqa: F401 - their verbs register themselves
 from galaxysd.cli.shared import app
 from galaxysd.errors import InputError
 
