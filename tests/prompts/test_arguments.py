@@ -46,6 +46,7 @@ def test_prompts_in_any_container(given: object, prompts: list[object]) -> None:
         (True, "not the bool True"),
         (b"bar", "not a bytes"),
         ({"prompt": "bar"}, "not a dict"),
+        (np.array("bar"), "not a ndarray"),
         ([], "prompts: the list is empty; give at least one"),
         (pl.Series([], dtype=pl.String), "the list is empty"),
         (["galaxy", 3], "prompt 2 of 2: expected text or a Morphology, not the int 3"),

@@ -30,7 +30,11 @@ def as_prompts(given: object) -> list[str | Morphology]:
     """
     if isinstance(given, str | Morphology):
         return [_plain(given)]
-    if not isinstance(given, Iterable) or isinstance(given, bytes | bytearray | dict):
+    if (
+        not isinstance(given, Iterable)
+        or isinstance(given, bytes | bytearray | dict)
+        or getattr(given, "ndim", 1) == 0  # an array of no dimension is one value
+    ):
         raise InputError(f"prompts: expected text, a Morphology or a list of them, not {described(given)}")
     items = list(given)
     if not items:
