@@ -97,6 +97,8 @@ GOLDEN = [
     ("a spiral galaxy with a big bulge", {SPIRAL, DOMINANT}, {}),
     ("prominent bulge", {OBVIOUS}, {}),
     ("tiny bulge", {NOTICEABLE}, {}),
+    ("a tight spiral", {SPIRAL, TIGHT}, {}),
+    ("loose spirals", {SPIRAL, LOOSE}, {}),
     ("grand design", {SPIRAL, TWO}, {}),
     ("a grand-design spiral", {SPIRAL, TWO}, {}),
     ("grand design spirals", {SPIRAL, TWO}, {}),
