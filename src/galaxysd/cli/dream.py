@@ -52,7 +52,9 @@ def prompt(text: str, /, *, model: Model = "mini", as_json: AsJson = False) -> N
     from galaxysd.prompts import explain, render
 
     pipeline = GalaxyPipeline.from_pretrained(model)
-    explanation = explain(text, pipeline.vocabulary, pipeline.record.evidence or None)
+    record = pipeline.record
+    frames = record.evidence_by_survey or None
+    explanation = explain(text, pipeline.vocabulary, record.evidence or None, frames)
     if as_json:
         show(explanation.model_dump(mode="json"), True, "")
         return
@@ -112,7 +114,10 @@ def _print_remarks(pipeline: "GalaxyPipeline", requests: "Requests") -> None:
 
     prompts = requests.frame["prompt"].unique(maintain_order=True)
     for prompt in prompts.head(REMARKED):
-        remarks = notes(pipeline.understand(prompt), pipeline.vocabulary, pipeline.record.evidence or None)
+        record = pipeline.record
+        remarks = notes(
+            pipeline.understand(prompt), pipeline.vocabulary, record.evidence or None, record.evidence_by_survey or None
+        )
         if remarks:
             print(prompt or "(any galaxy)", *(f"  {remark}" for remark in remarks), sep="\n", file=sys.stderr)
     if len(prompts) > REMARKED:

@@ -29,6 +29,7 @@ from galaxysd.diffusion.guidance import GuidedDenoiser, rarest_answer
 from galaxysd.diffusion.samplers import Watch, sample
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology, Vocabulary, caption, parse
+from galaxysd.prompts.frame import pick_survey
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -137,6 +138,11 @@ class GalaxyPipeline:
         morphology.check(self.record.tree)
         return morphology
 
+    def framed(self, morphology: Morphology) -> Morphology:
+        """A morphology with the survey to draw it in: its own, or the one whose galaxies show it best."""
+        picked = pick_survey(morphology, self.record.evidence_by_survey, self.vocabulary).survey
+        return morphology if picked == morphology.survey else morphology.model_copy(update={"survey": picked})
+
     def caption(self, morphology: Morphology) -> str:
         """The canonical prompt for a morphology."""
         return caption(morphology, self.vocabulary)
@@ -175,6 +181,8 @@ class GalaxyPipeline:
     ) -> Galaxies:
         """Dream `n` galaxies of each prompt; galaxy i (counted over all) has seed `seed` + i.
 
+        A prompt that names no survey is drawn in the frame of the survey that shows it best (prompts/frame.py).
+
         Args:
             prompt: a prompt, a morphology, or several of them.
             n: galaxies per prompt.
@@ -196,7 +204,7 @@ class GalaxyPipeline:
         prompts = [prompt] if isinstance(prompt, str | Morphology) else list(prompt)
         if not prompts:
             raise InputError("no prompt was given")
-        morphologies = [self.understand(one) for one in prompts for _ in range(n)]
+        morphologies = [self.framed(self.understand(one)) for one in prompts for _ in range(n)]
         wishes = tuple(Wish(morphology, seed + index) for index, morphology in enumerate(morphologies))
         settings = self.sampling(steps=steps, guidance=guidance, sampler=sampler)
         return Galaxies(np.concatenate([images for _, images in self.dream(wishes, settings, watch=watch)]), wishes)
