@@ -86,8 +86,14 @@ class GalaxyPipeline:
 
     def save_pretrained(self, folder: str | Path, *, card: str = "") -> None:
         """Write the model as a folder that `from_pretrained` reads."""
-        parts = {"autoencoder": self.autoencoder, "denoiser": self.denoiser, "grain": self.grain}
-        save_model(Path(folder), self.record, card, **parts)
+        save_model(
+            Path(folder),
+            self.record,
+            card,
+            autoencoder=self.autoencoder,
+            denoiser=self.denoiser,
+            grain=self.grain,
+        )
 
     @property
     def size(self) -> int:
@@ -188,9 +194,7 @@ class GalaxyPipeline:
         evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
         rarest = rarest_answer(condition, answers, evidence) * weights.clamp(max=1)  # above 1 burns out
         condition = condition.to(device)
-        denoise = GuidedDenoiser(
-            self.denoiser, condition, weights.to(device), rarest.to(device), settings.guidance
-        )
+        denoise = GuidedDenoiser(self.denoiser, condition, weights.to(device), rarest.to(device), settings.guidance)
         latents = sample(denoise, noise, settings.sampler, settings.steps, watch=watch)
         images = self.render(latents, condition, grain_noise)
         pixels = to_pixels(images[: len(wishes)]).permute(0, 2, 3, 1)
@@ -227,7 +231,7 @@ def find_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()  # `meta` holds no numbers to copy
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {name!r} cannot be used ({str(error).splitlines()[0]})") from None
     return device
