@@ -22,6 +22,7 @@ from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
 from galaxysd.diffusion.samplers import sample
 from galaxysd.errors import InputError
 from galaxysd.images.sheet import contact_sheet
+from galaxysd.nn import normalise_weights
 from galaxysd.prompts import Morphology, Vocabulary, parse
 from galaxysd.settings import Settings
 from galaxysd.training.ema import swapped
@@ -78,9 +79,7 @@ class FlowTask:
     def prepare(self, batch: dict[str, Tensor], generator: torch.Generator, progress: float) -> dict[str, Tensor]:
         """Noise, levels, and conditions in other words with questions hidden at random."""
         latents = batch["latents"]
-        level = flow.sample_levels(
-            len(latents), self.settings.level_mean, self.settings.level_deviation, generator
-        )
+        level = flow.sample_levels(len(latents), self.settings.level_mean, self.settings.level_deviation, generator)
         noise = torch.randn(latents.shape, generator=generator)
         specified = self.specified(batch, generator)
         return {
@@ -126,6 +125,7 @@ class FlowTask:
     def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:
         """Held-out loss of the averaged weights, and `samples-<images>.png`, always from the same noise."""
         with swapped(self.denoiser, weights):
+            normalise_weights(self.denoiser)  # an average of unit vectors is shorter than one
             measured = {f"held_out_{level:+.0f}": self._held_out(level) for level in HELD_OUT_LEVELS}
             measured["held_out"] = sum(measured.values()) / len(measured)
             if self.sheet:
