@@ -108,9 +108,7 @@ class GrainTask:
         top, left = torch.randint(images.shape[-1] - side + 1, (2,), generator=generator).tolist()
         window = (..., slice(top, top + side), slice(left, left + side))
         images, decoded = images[window], decoded[window]
-        level = flow.sample_levels(
-            len(images), self.settings.level_mean, self.settings.level_deviation, generator
-        )
+        level = flow.sample_levels(len(images), self.settings.level_mean, self.settings.level_deviation, generator)
         return {
             "residual": (images - decoded) / self.grain.settings.spread,
             "decoded": decoded,
@@ -134,9 +132,7 @@ class GrainTask:
         generator = torch.Generator().manual_seed(0)
         device = next(self.grain.parameters()).device
         residual = (to_unit(self.held_images) - self.held_decoded) / self.grain.settings.spread
-        level = flow.sample_levels(
-            len(residual), self.settings.level_mean, self.settings.level_deviation, generator
-        )
+        level = flow.sample_levels(len(residual), self.settings.level_mean, self.settings.level_deviation, generator)
         noise = torch.randn(residual.shape, generator=generator)
         with swapped(self.grain, weights):
             noisy = flow.add_noise(residual, noise, level)
