@@ -308,7 +308,7 @@ def find_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()  # `meta` holds no numbers to copy
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {name!r} cannot be used ({str(error).splitlines()[0]})") from None
     return device

@@ -137,11 +137,7 @@ def evaluate(
     pipeline = None if model is None else GalaxyPipeline.from_pretrained(model)
     if given is not None and (steps, guidance, sampler) != (None,) * 3:
         raise InputError("evaluate: steps, guidance and sampler belong to a model, not to images")
-    sampling = (
-        None
-        if pipeline is None
-        else pipeline.sampling(steps=steps, guidance=guidance, sampler=sampler)
-    )
+    sampling = None if pipeline is None else pipeline.sampling(steps=steps, guidance=guidance, sampler=sampler)
     identity = EvaluationIdentity(
         settings=settings,
         model=pipeline.model_hash if pipeline else given.hash if given else "",

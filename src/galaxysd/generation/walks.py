@@ -65,7 +65,9 @@ def same_seed(
     """
     if not prompts:
         raise InputError("no prompts are given")
-    return _walk(pipeline, [pipeline.framed(pipeline.understand(prompt)) for prompt in prompts], tuple(prompts), seed, sampling)
+    return _walk(
+        pipeline, [pipeline.framed(pipeline.understand(prompt)) for prompt in prompts], tuple(prompts), seed, sampling
+    )
 
 
 def weight_sweep(
