@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -128,6 +129,13 @@ def test_notes_are_the_remarks_of_an_explanation() -> None:
         "contradiction: '2 spiral arms' is only asked after 'features or disk-shaped', but the prompt says 'smooth'",
         "training: '2 spiral arms' was never seen in training: extrapolation",
     )
+
+
+def test_counts_of_numpy_are_counts() -> None:
+    frames = {survey: {name: np.int64(n) for name, n in counts.items()} for survey, counts in FRAMES.items()}
+    assert explain("spiral, 2 arms", WORDS, None, frames) == explain("spiral, 2 arms", WORDS, None, FRAMES)
+    found = explain("spiral", WORDS, {SPIRAL: np.int64(5)})
+    assert Explanation.model_validate_json(found.model_dump_json()) == found
 
 
 def test_there_may_be_nothing_to_note() -> None:
