@@ -1,8 +1,9 @@
-"""Does a dreamed galaxy show what was asked for? A classifier that has only seen real ones reads it back.
+"""Does a generated galaxy show what was asked for? A classifier that has only seen real ones reads it back.
 
-In: dataset folders and a model. Out: a table of accuracies (held-out real, dreamed, shuffled prompts) and one of
-Fréchet distances in the classifier's features (with the real-real floor and two straw men), `consistency.json`, and
-`misread.png`, the dreams it read otherwise. The classifier is trained here (`reader.py`) and not kept.
+In: dataset folders and a model. Out: a table of accuracies (held-out real, generated, shuffled prompts) and one of
+Fréchet distances in the classifier's features (with the real-real real baseline and two negative controls),
+`consistency.json`, and `misread.png`, the generated galaxies it read otherwise. The classifier is trained here
+(`reader.py`) and not kept.
 
     python benchmarks/consistency.py --data DATASET [--data DATASET] --model mini --out OUT [--prompts-from-real]
 
@@ -53,7 +54,7 @@ PROMPTS = {
 AGREED, REACHED, ABSENT, LEAST_VOTES = 0.7, 0.5, 0.3, 5
 GOAL = 5.0  # points of accuracy below real
 DIVISIONS = 20  # random halves of the real galaxies for the Fréchet distance
-SHOWN = 16  # misread dreams per class
+SHOWN = 16  # misread generated galaxies per class
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -141,7 +142,8 @@ def dream(pipeline: GalaxyPipeline, wanted: Sequence[Sequence[str | Morphology]]
 def compare_features(sets: Sequence[Reading], real: Reading, seed: int) -> dict[str, dict[str, float]]:
     """Fréchet distance of each set, and of real galaxies themselves, to real ones: equal n, equal classes.
 
-    Real galaxies are halved at random `DIVISIONS` times, class by class: one half is the reference, one the floor.
+    Real galaxies are halved at random `DIVISIONS` times, class by class: one half is the reference, one the real
+    baseline.
     """
     rng = np.random.default_rng(seed)
     each = min(*(_least(one) for one in sets), _least(real) // 2)
@@ -149,8 +151,8 @@ def compare_features(sets: Sequence[Reading], real: Reading, seed: int) -> dict[
     for _ in range(DIVISIONS):
         places = [rng.permutation(np.flatnonzero(real.labels == index)) for index in range(len(CLASSES))]
         reference = real.features[np.concatenate([place[:each] for place in places])]
-        floor = real.features[np.concatenate([place[each : 2 * each] for place in places])]
-        distances.setdefault("real, the other half", []).append(frechet_distance(floor, reference))
+        real_baseline = real.features[np.concatenate([place[each : 2 * each] for place in places])]
+        distances.setdefault("real, the other half", []).append(frechet_distance(real_baseline, reference))
         for one in sets:
             drawn = [rng.choice(np.flatnonzero(one.labels == index), each, False) for index in range(len(CLASSES))]
             distance = frechet_distance(one.features[np.concatenate(drawn)], reference)
@@ -182,7 +184,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     seconds = time.monotonic() - began
 
     rng = np.random.default_rng(seed)
-    wishes = {"dreamed": [[f"{options.survey}, {PROMPTS[name]}"] * options.n for name in CLASSES]}
+    wishes = {"generated": [[f"{options.survey}, {PROMPTS[name]}"] * options.n for name in CLASSES]}
     if options.prompts_from_real:
         members = [np.flatnonzero(test.labels == index) for index in range(len(CLASSES))]
         wishes["dreamed like test"] = [[known[i] for i in rng.choice(member, options.n)] for member in members]
@@ -228,7 +230,7 @@ def _read(name: str, reader: Reader, examples: Examples) -> Reading:
 
 
 def _misread_sheet(dreams: dict[str, Examples], readings: Sequence[Reading], path: Path, footer: str) -> None:
-    """Dreams that were read as something else, a row per class asked for and class read."""
+    """Generated galaxies that were read as something else, a row per class asked for and class read."""
     rows: list[tuple[str, Pixels]] = []
     for reading in readings:
         for asked, name in enumerate(CLASSES):

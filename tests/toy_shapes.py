@@ -22,7 +22,7 @@ SHAPES = ("disc", "bar", "ring")
 
 
 def draw_shapes(
-    n: int, *, seed: int = 0, noise: float = 12.0, dreamed: bool = False, shares: object = None
+    n: int, *, seed: int = 0, noise: float = 12.0, synthetic: bool = False, shares: object = None
 ) -> Examples:
     """N noisy discs, bars and rings in grey, of labels 0 to 2."""
     rng = np.random.default_rng(seed)
@@ -34,14 +34,14 @@ def draw_shapes(
     )
     grey = 40 + 120 * planes[labels] * rng.uniform(0.7, 1.2, (n, 1, 1)) + rng.normal(0, noise, (n, SIDE, SIDE))
     pixels = torch.from_numpy(grey.clip(0, 255).astype(np.uint8))[:, None].repeat(1, 3, 1, 1)
-    ids = tuple(f"{'dreamed' if dreamed else 'drawn'}:{seed * 100_000 + index}" for index in range(n))
-    place = np.full(n, np.nan) if dreamed else rng.uniform(0, 80, n)
-    return Examples(pixels, labels.astype(np.int64), ids, place, place, np.full(n, dreamed))
+    ids = tuple(f"{'synthetic' if synthetic else 'drawn'}:{seed * 100_000 + index}" for index in range(n))
+    place = np.full(n, np.nan) if synthetic else rng.uniform(0, 80, n)
+    return Examples(pixels, labels.astype(np.int64), ids, place, place, np.full(n, synthetic))
 
 
 @pytest.fixture(scope="session")
 def shapes() -> Callable[..., Examples]:
-    """`shapes(n, seed=..., noise=..., dreamed=...)`: see `draw_shapes`."""
+    """`shapes(n, seed=..., noise=..., synthetic=...)`: see `draw_shapes`."""
     return draw_shapes
 
 

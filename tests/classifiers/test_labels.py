@@ -18,14 +18,14 @@ GZ2 = ClassRules.load("gz2")
 
 
 def test_taking_and_joining_keep_rows_together(shapes: Callable[..., Examples]) -> None:
-    real, dreams = shapes(6, seed=1), shapes(4, seed=2, dreamed=True)
-    both = Examples.join(real, dreams)
-    assert len(both) == 10 and both.dreamed.tolist() == [False] * 6 + [True] * 4
+    real, synthetic = shapes(6, seed=1), shapes(4, seed=2, synthetic=True)
+    both = Examples.join(real, synthetic)
+    assert len(both) == 10 and both.synthetic.tolist() == [False] * 6 + [True] * 4
     back = both.take([9, 0])
-    assert back.ids == (dreams.ids[3], real.ids[0])
-    assert torch.equal(back.pixels, torch.stack([dreams.pixels[3], real.pixels[0]]))
-    assert back.labels.tolist() == [dreams.labels[3], real.labels[0]] and np.isnan(back.ra[0])
-    assert both.take(both.dreamed).ids == dreams.ids
+    assert back.ids == (synthetic.ids[3], real.ids[0])
+    assert torch.equal(back.pixels, torch.stack([synthetic.pixels[3], real.pixels[0]]))
+    assert back.labels.tolist() == [synthetic.labels[3], real.labels[0]] and np.isnan(back.ra[0])
+    assert both.take(both.synthetic).ids == synthetic.ids
     assert both.counts(5).tolist() == np.bincount(both.labels, minlength=5).tolist()
     with pytest.raises(InputError, match="different sizes"):
         Examples.join(real, Examples(real.pixels[..., :8, :8], *list(vars(real).values())[1:]))
@@ -42,7 +42,7 @@ def test_labelled_galaxies_of_a_split(toy: Path) -> None:
     for split, one in found.items():
         assert {name.removeprefix("toy:") for name in one.ids} <= set(dataset.ids(split))
         assert all(labels[name.removeprefix("toy:")] == own for name, own in zip(one.ids, one.labels, strict=True))
-        assert not one.dreamed.any()
+        assert not one.synthetic.any()
     wanted = [name.removeprefix("toy:") for name in found["test"].ids]
     images = np.concatenate([part for _, part in dataset.pixels(wanted)])
     assert np.array_equal(found["test"].pixels.permute(0, 2, 3, 1).numpy(), images)

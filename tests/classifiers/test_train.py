@@ -111,15 +111,15 @@ def test_other_images_are_refused(trained: Path, pixels: torch.Tensor) -> None:
 
 
 def test_shares_of_dreams_and_classes(shapes: Shapes, tiny: ClassifierSettings) -> None:
-    real, dreams = shapes(60, seed=0, shares=(0.8, 0.15, 0.05)), shapes(500, seed=1, dreamed=True)
-    both = Examples.join(real, dreams)
-    quarter = drawing_probabilities(both, changed(tiny, dreamed_share=0.25))
-    assert quarter[both.dreamed].sum() == pytest.approx(0.25) and quarter.sum() == pytest.approx(1)
-    assert drawing_probabilities(real, changed(tiny, dreamed_share=0.25)).sum() == pytest.approx(1)
-    assert drawing_probabilities(dreams, tiny).sum() == pytest.approx(1)
-    assert drawing_probabilities(both, changed(tiny, dreamed_share=0.0))[both.dreamed].max() == 0
+    real, synthetic = shapes(60, seed=0, shares=(0.8, 0.15, 0.05)), shapes(500, seed=1, synthetic=True)
+    both = Examples.join(real, synthetic)
+    quarter = drawing_probabilities(both, changed(tiny, synthetic_share=0.25))
+    assert quarter[both.synthetic].sum() == pytest.approx(0.25) and quarter.sum() == pytest.approx(1)
+    assert drawing_probabilities(real, changed(tiny, synthetic_share=0.25)).sum() == pytest.approx(1)
+    assert drawing_probabilities(synthetic, tiny).sum() == pytest.approx(1)
+    assert drawing_probabilities(both, changed(tiny, synthetic_share=0.0))[both.synthetic].max() == 0
     balanced = drawing_probabilities(both, changed(tiny, balanced=True))
-    assert np.allclose(np.bincount(both.labels[~both.dreamed], weights=balanced[~both.dreamed]), 0.5 / 3)
+    assert np.allclose(np.bincount(both.labels[~both.synthetic], weights=balanced[~both.synthetic]), 0.5 / 3)
     draws = ExampleDraws(both, 3, changed(tiny, balanced=True))
     targets = draws.batch(3000, torch.Generator().manual_seed(0))["targets"]
     assert targets.mean(dim=0).numpy() == pytest.approx([1 / 3] * 3, abs=0.03)
@@ -160,8 +160,8 @@ def test_class_weights_help_the_rare_class(shapes: Shapes, tiny: ClassifierSetti
 
 
 def test_a_training_can_start_from_dreams(shapes: Shapes, tiny: ClassifierSettings, tmp_path: Path) -> None:
-    dreams, real = shapes(200, seed=5, dreamed=True), shapes(30, seed=0)
-    first = train_classifier(dreams, real, NAMES, tmp_path / "dreams", tiny)
+    synthetic, real = shapes(200, seed=5, synthetic=True), shapes(30, seed=0)
+    first = train_classifier(synthetic, real, NAMES, tmp_path / "synthetic", tiny)
     short = changed(tiny, images=64)
     then = train_classifier(real, real, NAMES, tmp_path / "then", short, start=first)
     alone = train_classifier(real, real, NAMES, tmp_path / "alone", short)

@@ -1,13 +1,13 @@
 """Parts of samples."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import external
 from hypothesis import strategies as st
 
 from galaxysd.evaluation.samples import spread
 
 
-@given(length=st.integers(1, 300), count=st.integers(1, 300))
+@external(length=st.integers(1, 300), count=st.integers(1, 300))
 def test_a_part_comes_evenly_from_the_whole_sample(length: int, count: int) -> None:
     images = np.arange(length).reshape(-1, 1)
     chosen = spread(images, count).ravel()

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import external, settings
 from hypothesis import strategies as st
 
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.metrics.per_class import kinds_of, spread_within, spreads
+from galaxysd.metrics.per_class import classes_of, spread_within, spreads
 from galaxysd.stats import TooFewGalaxies
 
 TREE = DecisionTree.load("gz2")
@@ -17,7 +17,7 @@ def test_a_kind_is_a_clear_answer_to_a_known_question() -> None:
     smooth, featured = 0, 1
     fractions[:, smooth], fractions[:, featured] = (0.9, 0.6, 0.9), (0.1, 0.4, 0.1)
     known[:2, 0] = True
-    found = kinds_of(fractions, known, TREE)
+    found = classes_of(fractions, known, TREE)
     assert found[:, smooth].tolist() == [True, False, False] and found.sum() == 1
 
 
@@ -31,7 +31,7 @@ def test_spread_is_that_of_each_kind_alone() -> None:
     assert found[0] == pytest.approx(expected) and np.isnan(found[2])
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(0.1, 5))
+@external(st.integers(0, 2**32 - 1), st.floats(0.1, 5))
 @settings(max_examples=10, deadline=None)
 def test_the_ratio_follows_the_scale_and_not_the_order(seed: int, scale: float) -> None:
     rng = np.random.default_rng(seed)

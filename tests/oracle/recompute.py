@@ -47,10 +47,10 @@ from galaxysd.metrics.ranking import average_precision, completeness_at, complet
 from galaxysd.metrics.vendi import vendi
 from galaxysd.search.candidates import explain_candidates, top
 from galaxysd.search.discover import _out_of_bag
-from galaxysd.search.ranker import JudgeSettings, train_judge
+from galaxysd.search.ranker import RankerSettings, train_ranker
 from galaxysd.search.score import score_survey
 from galaxysd.search.survey import Survey
-from galaxysd.search.training_set import UNLABELLED, Lot, gallery, split
+from galaxysd.search.training_set import UNLABELLED, Group, gallery, split
 from galaxysd.stats import bootstrap, share
 from galaxysd.training.fit import FitSettings
 from galaxysd.vetting.publish import publish
@@ -76,7 +76,7 @@ def labelled(n: int, *, seed: int) -> Examples:
         tuple(f"toy:{seed}-{index}" for index in range(total)),
         ra=np.full(total, np.nan),
         dec=np.full(total, np.nan),
-        dreamed=np.zeros(total, bool),
+        generated=np.zeros(total, bool),
     )
 
 
@@ -113,15 +113,15 @@ def search(folder: Path) -> dict[str, Any]:
     """The candidates of a search whose examples are drawn instead of generated."""
     survey = Survey.open(toy_dataset(folder, n=90))
     names, images = survey.sample(60, seed=0)
-    lots = [
-        Lot("target", 1, tuple(f"t{i}" for i in range(40)), galaxies("edge_on", 40, seed=1, size=16), True),
-        Lot("without", 0, tuple(f"w{i}" for i in range(40)), galaxies("disk", 40, seed=2, size=16), True),
-        Lot("mix", 0, tuple(f"m{i}" for i in range(40)), galaxies(None, 40, seed=3, size=16), True),
-        Lot(UNLABELLED, 0, tuple(f"sdss:{name}" for name in names), images, False),
+    groups = [
+        Group("target", 1, tuple(f"t{i}" for i in range(40)), galaxies("edge_on", 40, seed=1, size=16), True),
+        Group("no_feature", 0, tuple(f"w{i}" for i in range(40)), galaxies("disk", 40, seed=2, size=16), True),
+        Group("background", 0, tuple(f"m{i}" for i in range(40)), galaxies(None, 40, seed=3, size=16), True),
+        Group(UNLABELLED, 0, tuple(f"sdss:{name}" for name in names), images, False),
     ]
     encoder = load_encoder("pixels")
-    learned, held = split(lots, 0.2, 0)
-    ranker = train_judge(encoder, learned, held, JudgeSettings(), members=3)
+    learned, held = split(groups, 0.2, 0)
+    ranker = train_ranker(encoder, learned, held, RankerSettings(), members=3)
     score_survey(survey, ranker, folder / "scores")
     fair = _out_of_bag(learned[-1], ranker, survey)
     ranked = top(folder / "scores", 12, better=fair)
@@ -130,7 +130,7 @@ def search(folder: Path) -> dict[str, Any]:
         survey,
         lambda pixels: ranker(pixels)[0],
         encoder,
-        **{"dreamed": gallery(lots[:1]), "known": gallery([])},
+        **{"generated": gallery(groups[:1]), "known": gallery([])},
         out=folder,
         mapped=2,
     )

@@ -1,10 +1,10 @@
 """Everything that the runs of an augmentation experiment share, in a folder that several processes read at once.
 
-    BENCH/train/, test/       pixels.npy, table.parquet (`id`, `label`, `ra`, `dec`, `dreamed`)
-    BENCH/dreams-<pool>/      the same, and copied.npy: which dreams the memory test refuses
+    BENCH/train/, test/       pixels.npy, table.parquet (`id`, `label`, `ra`, `dec`, `synthetic`)
+    BENCH/synthetic galaxies-<pool>/      the same, and copied.npy: which synthetic galaxies the memory test refuses
     BENCH/features-<role>/    <set>.npy, float32 [N, D], of each of these sets
     BENCH/encoder-<role>/     the encoder, if a classifier can be made of it and a probe
-    BENCH/bench.json          names of the classes, pools and roles
+    BENCH/data.json          names of the classes, pools and roles
 
 Pixels are mapped into memory, so that worker processes share them.
 """
@@ -26,20 +26,20 @@ from galaxysd.encoders.galaxyemb import EightOrientations, Encoder, GalaxyEncode
 from galaxysd.io import replacing, write_atomically
 from galaxysd.types import Features, Flags
 
-INDEX = "bench.json"
+INDEX = "data.json"
 CLOSE = 256  # images of a set that are encoded at a time
 
 
 @dataclass(frozen=True)
-class Bench:
+class ExperimentData:
     """What every run of an experiment works with.
 
     Attributes:
         classes: names of the K classes.
         train: real galaxies to draw shots from.
         test: real galaxies to measure with.
-        dreams: pools of dreams by name.
-        copied: dreams of each pool that the memory test refuses.
+        synthetic galaxies: pools of synthetic galaxies by name.
+        copied: synthetic galaxies of each pool that the memory test refuses.
         features: by role of the encoder, then by set (`train`, `test`, names of pools).
         encoders: folders of those encoders that a classifier can be made of, by role.
     """
@@ -47,14 +47,14 @@ class Bench:
     classes: tuple[str, ...]
     train: Examples
     test: Examples
-    dreams: Mapping[str, Examples]
+    synthetic: Mapping[str, Examples]
     copied: Mapping[str, Flags]
     features: Mapping[str, Mapping[str, Features]]
     encoders: Mapping[str, Path]
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Open a folder that `write_bench` finished."""
+        """Open a folder that `write_experiment_data` finished."""
         folder = Path(folder)
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         sets = ("train", "test", *index["pools"])
@@ -62,8 +62,8 @@ class Bench:
             classes=tuple(index["classes"]),
             train=read_examples(folder / "train"),
             test=read_examples(folder / "test"),
-            dreams={name: read_examples(folder / f"dreams-{name}") for name in index["pools"]},
-            copied={name: _array(folder / f"dreams-{name}" / "copied.npy") for name in index["pools"]},
+            synthetic={name: read_examples(folder / f"synthetic-{name}") for name in index["pools"]},
+            copied={name: _array(folder / f"synthetic-{name}" / "copied.npy") for name in index["pools"]},
             features={
                 role: {name: _array(folder / f"features-{role}" / f"{name}.npy") for name in sets}
                 for role in index["roles"]
@@ -72,41 +72,41 @@ class Bench:
         )
 
 
-def write_bench(
+def write_experiment_data(
     folder: Path,
     classes: tuple[str, ...],
     train: Examples,
     test: Examples,
-    dreams: Mapping[str, Examples],
+    synthetic: Mapping[str, Examples],
     copied: Mapping[str, Flags],
     encoders: Mapping[str, Encoder],
 ) -> None:
     """Write the folder; parts that are there are kept, since the run folder around them says what they are made of.
 
     Args:
-        folder: for the bench.
+        folder: for the data.
         classes: names.
         train, test: real galaxies.
-        dreams: pools by name.
+        synthetic galaxies: pools by name.
         copied: what the memory test refuses of each.
         encoders: by role.
     """
     write_examples(folder / "train", train)
     write_examples(folder / "test", test)
-    for name, pool in dreams.items():
-        write_examples(folder / f"dreams-{name}", pool)
-        _save(folder / f"dreams-{name}" / "copied.npy", copied[name])
+    for name, pool in synthetic.items():
+        write_examples(folder / f"synthetic-{name}", pool)
+        _save(folder / f"synthetic-{name}" / "copied.npy", copied[name])
     for role, encoder in encoders.items():
         if isinstance(encoder, EightOrientations) and isinstance(encoder.encoder, GalaxyEncoder):
             network, size = encoder.encoder.network, train.pixels.shape[-1]
             save_encoder(folder / f"encoder-{role}", network, name=encoder.encoder.name, size=size, training={})
-        for name, examples in {"train": train, "test": test, **dreams}.items():
+        for name, examples in {"train": train, "test": test, **synthetic}.items():
             path = folder / f"features-{role}" / f"{name}.npy"
             if not path.is_file():
                 blocks = torch.split(examples.pixels, CLOSE)
                 found = [encoder.features(block.permute(0, 2, 3, 1).contiguous().numpy()) for block in blocks]
                 _save(path, np.concatenate(found))
-    index = {"classes": classes, "pools": list(dreams), "roles": list(encoders)}
+    index = {"classes": classes, "pools": list(synthetic), "roles": list(encoders)}
     write_atomically(folder / INDEX, json.dumps(index, indent=2) + "\n")
 
 
@@ -117,7 +117,7 @@ def write_examples(folder: Path, examples: Examples) -> None:
     _save(folder / "pixels.npy", examples.pixels.numpy())
     table = {"id": examples.ids, "label": examples.labels, "ra": examples.ra, "dec": examples.dec}
     with replacing(folder / "table.parquet") as partial:
-        pl.DataFrame({**table, "dreamed": examples.dreamed}).write_parquet(partial)
+        pl.DataFrame({**table, "synthetic": examples.synthetic}).write_parquet(partial)
 
 
 def read_examples(folder: Path) -> Examples:
@@ -129,7 +129,7 @@ def read_examples(folder: Path) -> Examples:
         tuple(table["id"]),
         ra=table["ra"].to_numpy(),
         dec=table["dec"].to_numpy(),
-        dreamed=table["dreamed"].to_numpy(),
+        synthetic=table["synthetic"].to_numpy(),
     )
 
 

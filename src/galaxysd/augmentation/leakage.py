@@ -43,7 +43,7 @@ def split_of(datasets: Sequence[Dataset], split: str) -> Examples:
                 tuple(f"{dataset.survey}:{name}" for name in frame["id"]),
                 ra=frame["ra"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
                 dec=frame["dec"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
-                dreamed=np.zeros(frame.height, dtype=bool),
+                synthetic=np.zeros(frame.height, dtype=bool),
             )
         )
     return Examples.join(*parts)

@@ -1,7 +1,7 @@
 """The real galaxies of an augmentation experiment: whom it trains on, whom it tests with, and whom the generator knows.
 
 In: dataset folders with rules, or a user's own labels beside the datasets that the generator has learned from. Out: a
-`Cohort` whose test galaxies nobody has seen; one that somebody has is refused (leakage.py).
+`RealSplit` whose test galaxies nobody has seen; one that somebody has is refused (leakage.py).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ TEST_SHARE = 0.3  # of one's own galaxies of a class
 
 
 @dataclass(frozen=True)
-class Cohort:
+class RealSplit:
     """Galaxies by what they are for.
 
     Attributes:
@@ -28,7 +28,7 @@ class Cohort:
         train: labelled galaxies to draw shots from.
         test: labelled galaxies to measure with.
         learned: all galaxies in the training split of the generator's data.
-        held_out: galaxies that the generator has not learned from, to compare the memory of dreams with.
+        held_out: galaxies that the generator has not learned from, to compare the memory of synthetic galaxies with.
     """
 
     classes: tuple[str, ...]
@@ -38,7 +38,7 @@ class Cohort:
     held_out: Examples
 
 
-def surveyed(datasets: Sequence[Dataset], rules: ClassRules) -> Cohort:
+def surveyed(datasets: Sequence[Dataset], rules: ClassRules) -> RealSplit:
     """Galaxies of datasets: shots from the training split, the test split to measure with.
 
     Raises:
@@ -47,7 +47,7 @@ def surveyed(datasets: Sequence[Dataset], rules: ClassRules) -> Cohort:
     train, test = (labelled_examples(datasets, split, rules) for split in ("train", "test"))
     learned = split_of(datasets, "train")
     refuse_shared(test, {"the training split of classifier, generator and encoder": learned})
-    return Cohort(rules.names, train, test, learned, _held_out(datasets))
+    return RealSplit(rules.names, train, test, learned, _held_out(datasets))
 
 
 def own(
@@ -57,7 +57,7 @@ def own(
     size: int,
     classes: Sequence[str] | None,
     seed: int,
-) -> Cohort:
+) -> RealSplit:
     """A user's own galaxies: those that the generator has learned from may train, of the others some are for the test.
 
     Args:
@@ -89,7 +89,7 @@ def own(
         chosen[unseen[:wanted]] = True
     train, test = examples.take(~chosen), examples.take(chosen)
     refuse_shared(test, {"the galaxies that are left to train the classifier": train})
-    return Cohort(names, train, test, learned, _held_out(datasets))
+    return RealSplit(names, train, test, learned, _held_out(datasets))
 
 
 def _held_out(datasets: Sequence[Dataset]) -> Examples:

@@ -27,7 +27,7 @@ class ClassRule(Settings):
 
     name: str = Field(min_length=1, description="what people call it")
     where: str = Field(min_length=1, description="SQL condition over the columns of the catalogue; null is not met")
-    prompt: str = Field(default="", description="what to dream for it, without a survey; empty: nothing")
+    prompt: str = Field(default="", description="what to generate for it, without a survey; empty: nothing")
 
 
 class ClassRules(Settings):

@@ -1,7 +1,7 @@
 """Galaxies with a class each: what classifiers are trained and tested on.
 
 In: dataset folders with rules (class_rules.py), or somebody's own table of two columns (file, class) beside a folder of
-images. Out: `Examples`, arrays of equal length that can be taken from and joined, real and dreamed alike.
+images. Out: `Examples`, arrays of equal length that can be taken from and joined, real and synthetic alike.
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ class Examples:
     Attributes:
         pixels: uint8 [N, 3, S, S].
         labels: [N], index of the class.
-        ids: [N], `survey:id` of real galaxies, `dreamed:SEED` of dreams.
+        ids: [N], `survey:id` of real galaxies, `synthetic:SEED` of synthetic galaxies.
         ra, dec: [N], deg, NaN where the position is unknown.
-        dreamed: [N], whether a generator made it.
+        synthetic: [N], whether a generator made it.
     """
 
     pixels: Tensor
@@ -44,10 +44,10 @@ class Examples:
     ids: tuple[str, ...]
     ra: Floats
     dec: Floats
-    dreamed: Flags
+    synthetic: Flags
 
     def __post_init__(self) -> None:
-        lengths = {len(values) for values in (self.pixels, self.labels, self.ids, self.ra, self.dec, self.dreamed)}
+        lengths = {len(values) for values in (self.pixels, self.labels, self.ids, self.ra, self.dec, self.synthetic)}
         if len(lengths) != 1:
             raise ValueError(f"arrays of different lengths: {sorted(lengths)}")
 
@@ -64,7 +64,7 @@ class Examples:
             tuple(self.ids[index] for index in chosen),
             self.ra[chosen],
             self.dec[chosen],
-            self.dreamed[chosen],
+            self.synthetic[chosen],
         )
 
     @classmethod
@@ -83,7 +83,7 @@ class Examples:
             tuple(name for one in others for name in one.ids),
             np.concatenate([one.ra for one in others]),
             np.concatenate([one.dec for one in others]),
-            np.concatenate([one.dreamed for one in others]),
+            np.concatenate([one.synthetic for one in others]),
         )
 
     def counts(self, classes: int) -> Labels:
@@ -138,7 +138,7 @@ def _of_dataset(dataset: Dataset, split: str, rules: ClassRules, limit: int | No
         tuple(f"{dataset.survey}:{name}" for name in ids),
         ra=_degrees(frame["ra"]),
         dec=_degrees(frame["dec"]),
-        dreamed=np.zeros(len(ids), dtype=bool),
+        synthetic=np.zeros(len(ids), dtype=bool),
     )
 
 
@@ -205,7 +205,7 @@ def read_labels(
         tuple(f"{survey}:{file.rpartition('.')[0] or file}" for file in text["file"]),
         ra=_degrees(text["ra"]) if place else np.full(text.height, np.nan),
         dec=_degrees(text["dec"]) if place else np.full(text.height, np.nan),
-        dreamed=np.zeros(text.height, dtype=bool),
+        synthetic=np.zeros(text.height, dtype=bool),
     )
     return found, names
 

@@ -1,6 +1,6 @@
 """Train a classifier of galaxies and use it: examples in, calibrated probabilities of the classes out.
 
-Training is training/fit.py on batches drawn from real and dreamed galaxies at a set probability; the averaged weights
+Training is training/fit.py on batches drawn from real and synthetic galaxies at a set probability; the averaged weights
 are kept, and their probabilities are calibrated on held-out galaxies (calibration.py).
 """
 
@@ -43,8 +43,11 @@ class ClassifierSettings(Settings):
     balanced: bool = Field(default=False, description="draw every class equally often (oversampling)")
     augmentation: Literal["dihedral", "strong"] = "dihedral"
     strong: StrongAugmentation = StrongAugmentation()
-    dreamed_share: float = Field(
-        default=0.5, ge=0, le=1, description="probability that a drawn example is a dream, where there are both kinds"
+    synthetic_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="probability that a drawn example is a generated galaxy, where there are both kinds",
     )
     images: int = Field(default=20_000, ge=1, description="images seen")
     fit: FitSettings = FitSettings(
@@ -102,12 +105,12 @@ class GalaxyClassifier(TrainedNetwork):
 def drawing_probabilities(examples: Examples, settings: ClassifierSettings) -> Floats:
     """How often each example is drawn [N]; sums to one.
 
-    Real and dreamed galaxies share the draws by `dreamed_share` (all of them where there is one kind only); within
+    Real and synthetic galaxies share the draws by `synthetic_share` (all of them where there is one kind only); within
     each kind, examples are drawn alike, or classes alike if `balanced`.
     """
     probability = np.zeros(len(examples))
-    for dreamed, share in ((False, 1 - settings.dreamed_share), (True, settings.dreamed_share)):
-        group = examples.dreamed == dreamed
+    for synthetic, share in ((False, 1 - settings.synthetic_share), (True, settings.synthetic_share)):
+        group = examples.synthetic == synthetic
         if not group.any():
             continue
         labels = examples.labels[group]
@@ -183,13 +186,13 @@ def train_classifier(
     """Train a classifier, or read it where that was done before; an interrupted training goes on.
 
     Args:
-        train: real and dreamed galaxies to learn from.
+        train: real and synthetic galaxies to learn from.
         held_out: galaxies for the temperature; without any, probabilities are left as they are.
         classes: names of the K classes, by label.
         folder: run folder; the classifier is in `folder/model`, checkpoints go when it is there.
         settings: how.
         seed: of the weights and of every draw, in place of the one in `settings.fit`.
-        start: a classifier of the same network and classes to go on from, e.g. one trained on dreams.
+        start: a classifier of the same network and classes to go on from, e.g. one trained on synthetic galaxies.
 
     Raises:
         InputError: a label without a class, one class only, no galaxies, or the folder holds another training.
@@ -266,8 +269,8 @@ def continue_training(
         training={
             **(about or {}),
             "settings": json.loads(settings.model_dump_json()),
-            "galaxies": np.bincount(train.labels[~train.dreamed], minlength=len(classes)).tolist(),
-            "dreams": np.bincount(train.labels[train.dreamed], minlength=len(classes)).tolist(),
+            "galaxies": np.bincount(train.labels[~train.synthetic], minlength=len(classes)).tolist(),
+            "synthetic": np.bincount(train.labels[train.synthetic], minlength=len(classes)).tolist(),
             "held_out": held_out.counts(len(classes)).tolist(),
             "data_hash": identity.content_hash(),
             "images_seen": result["images_seen"],
@@ -319,6 +322,6 @@ def _adopt(network: nn.Module, start: GalaxyClassifier, settings: ClassifierNetw
 def _hash(examples: Examples) -> str:
     """16 hex digits over pixels, labels, ids and kinds."""
     total = hashlib.sha256("\n".join(examples.ids).encode())
-    for values in (examples.pixels.contiguous().numpy(), examples.labels, examples.dreamed):
+    for values in (examples.pixels.contiguous().numpy(), examples.labels, examples.synthetic):
         total.update(np.ascontiguousarray(values).data)
     return total.hexdigest()[:16]

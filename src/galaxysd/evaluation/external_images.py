@@ -1,7 +1,7 @@
 """Images made by any generator, as a sample that can be judged.
 
-In: a folder or tar of JPEG, PNG or FITS images, or a table that names them. Out: `Given`: images of the size of the
-real ones, what they were asked to show where that is known, and a list of those that cannot be used.
+In: a folder or tar of JPEG, PNG or FITS images, or a table that names them. Out: `ExternalSample`: images of the size
+of the real ones, what they were asked to show where that is known, and a list of those that cannot be used.
 
 The table is `manifest.parquet` in the folder (as `galaxysd generate` writes it), or any CSV or Parquet file; it may be
 given instead of the folder it lies in. Its column `file` names the images. What an image was asked to show is read from
@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Given:
+class ExternalSample:
     """Images with what is known of them.
 
     Attributes:
@@ -55,7 +55,7 @@ class Given:
     rejected: pl.DataFrame
 
 
-class GivenImages:
+class ExternalImages:
     """A folder or table of images that has been opened.
 
     Attributes:
@@ -84,7 +84,7 @@ class GivenImages:
         parts = [self._source.checksum(), *([] if self._table is None else [sha256_of(table)])]
         self.hash = "-".join(one[:8] for one in parts)
 
-    def read(self, n: int, tree: DecisionTree, surveys: Sequence[str], *, size: int, seed: int) -> Given:
+    def read(self, n: int, tree: DecisionTree, surveys: Sequence[str], *, size: int, seed: int) -> ExternalSample:
         """At most n images, drawn at random.
 
         Args:
@@ -119,7 +119,7 @@ class GivenImages:
         asked = encode(kept, tree, surveys)
         sample = Sample(np.stack(images), asked.fractions.double().numpy(), asked.known.numpy(), asked.survey.numpy())
         listed = pl.DataFrame(rejected, schema={"file": pl.String, "reason": pl.String}, orient="row")
-        return Given(sample, bool(told), listed)
+        return ExternalSample(sample, bool(told), listed)
 
     def _conditions(self, rows: list[Row], tree: DecisionTree, surveys: Sequence[str]) -> Iterator[Morphology]:
         """What each image was asked to show; nothing at all if the table does not say."""

@@ -41,7 +41,7 @@ MEASURED = {  # column: name in the report
 }
 
 
-class Ground:
+class ReferenceData:
     """Real galaxies, opened.
 
     Attributes:
@@ -68,7 +68,7 @@ class Ground:
         self.size = self.pools["test"].files[0].size
 
     def halves(self, n: int, seed: int) -> tuple[Sample, Sample]:
-        """Reference and floor: disjoint held-out galaxies, at most n each.
+        """Reference and real baseline: disjoint held-out galaxies, at most n each.
 
         Raises:
             InputError: there are fewer than two held-out galaxies.

@@ -1,8 +1,9 @@
-"""The samples that an evaluation compares: two halves of the held-out real galaxies, training galaxies, dreams.
+"""The samples that an evaluation compares: two halves of the held-out real galaxies, training galaxies, generated
+galaxies.
 
 In: dataset folders and a generator. Out: `Sample`s, images with what was voted or asked. One half of the real galaxies
-is the reference; the other is the floor, what a perfect generator would reach, and lends its morphologies to the
-dreams, so that both are of the same kinds.
+is the reference; the other is the real baseline, what a perfect generator would reach, and lends its morphologies to
+the generated galaxies, so that both are of the same kinds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ from galaxysd.types import Flags, Floats, Ints, Pixels
 
 @dataclass(frozen=True)
 class Sample:
-    """Galaxies with what was voted of real ones, or asked of dreamed ones.
+    """Galaxies with what was voted of real ones, or asked of generated ones.
 
     Attributes:
         images: uint8 [N, S, S, 3].
@@ -90,7 +91,7 @@ def dreams(
     seed: int,
     keep: Path,
 ) -> Sample:
-    """One dream for each galaxy of `like`, of its morphology and size; galaxy i has seed `seed` + i.
+    """One generated galaxy for each galaxy of `like`, of its morphology and size; galaxy i has seed `seed` + i.
 
     Args:
         pipeline: the generator.

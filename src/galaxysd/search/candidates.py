@@ -1,6 +1,6 @@
 """From scores to candidates: the top of the list, each with its reasons.
 
-In: the parts that `score.py` wrote, the survey, dreamed and known examples, an encoder. Out: a table of candidates,
+In: the parts that `score.py` wrote, the survey, generated and known examples, an encoder. Out: a table of candidates,
 and their pictures with the occlusion map drawn over them.
 """
 
@@ -27,8 +27,8 @@ COLUMNS = {
     "dec": pl.Float64,
     "score": pl.Float64,
     "spread": pl.Float64,
-    "nearest_dreamed": pl.String,
-    "dreamed_distance": pl.Float64,
+    "nearest_generated": pl.String,
+    "generated_distance": pl.Float64,
     "nearest_known": pl.String,
     "known_distance": pl.Float64,
     "image": pl.String,
@@ -76,7 +76,7 @@ def explain_candidates(
     score: Callable[[Pixels], Floats],
     encoder: Encoder,
     *,
-    dreamed: Gallery,
+    generated: Gallery,
     known: Gallery,
     out: Path,
     mapped: int,
@@ -88,7 +88,7 @@ def explain_candidates(
         survey: they are in.
         score: probabilities of the target [N] of uint8 [N, S, S, 3], for the occlusion maps.
         encoder: in whose features examples are near.
-        dreamed: dreams of the target.
+        generated: generated galaxies of the target.
         known: real examples of the target; may be empty.
         out: folder for `candidates/NNNNN.png` and, of the first `mapped`, `candidates/NNNNN-why.png`.
         mapped: candidates with an occlusion map.
@@ -99,7 +99,9 @@ def explain_candidates(
     found = survey.pixels(ranked["id"].to_list())
     positions = survey.positions()
     images = np.stack([found[name] for name in ranked["id"]]) if len(ranked) else np.empty((0, 8, 8, 3), np.uint8)
-    near = {name: _nearest_of(images, gallery, encoder) for name, gallery in (("dreamed", dreamed), ("known", known))}
+    near = {
+        name: _nearest_of(images, gallery, encoder) for name, gallery in (("generated", generated), ("known", known))
+    }
     rows = []
     for place, row in enumerate(ranked.iter_rows(named=True)):
         picture = f"{PICTURES}/{row['rank']:05d}.png"
@@ -114,8 +116,8 @@ def explain_candidates(
                 **row,
                 "ra": ra,
                 "dec": dec,
-                "nearest_dreamed": near["dreamed"][place][0],
-                "dreamed_distance": near["dreamed"][place][1],
+                "nearest_generated": near["generated"][place][0],
+                "generated_distance": near["generated"][place][1],
                 "nearest_known": near["known"][place][0],
                 "known_distance": near["known"][place][1],
                 "image": picture,
