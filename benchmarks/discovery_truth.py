@@ -29,13 +29,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from effort_statistics import EFFORTS, curves, gain, measure_scores
-from measure import Row, all_pixels, console, empty_folder, machine, open_datasets, planes, print_results, run_script
+from measure import Row, all_pixels, console, empty_folder, machine, open_datasets, print_results, run_script
 from pydantic import Field
 from rich.table import Table
 
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.train import ClassifierSettings, train_classifier
 from galaxysd.data.dataset import Dataset
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
 from galaxysd.encoders.galaxyemb import Encoder
@@ -183,22 +183,17 @@ def real_lots(sky: Sky, task: Task) -> list[Group]:
     """Known and unlabelled galaxies."""
     groups = (("known", 1, task.known), ("unlabelled", 0, task.unlabelled))
     return [
-        Group(name, label, tuple(sky.ids[place] for place in places), sky.images[places], generated=False)
+        Group(name, label, GalaxySet(sky.images[places], [sky.ids[place] for place in places]), synthetic=False)
         for name, label, places in groups
     ]
 
 
-def examples(groups: Sequence[Group]) -> Examples:
-    """Examples for a classifier, all equalised."""
-    count = sum(len(group.ids) for group in groups)
-    return Examples(
-        pixels=planes(jpeg_roundtrip(np.concatenate([group.images for group in groups if group.ids]))),
-        labels=np.concatenate([np.full(len(group.ids), group.label, np.int64) for group in groups]),
-        ids=tuple(name for group in groups for name in group.ids),
-        ra=np.full(count, np.nan),
-        dec=np.full(count, np.nan),
-        generated=np.concatenate([np.full(len(group.ids), group.generated) for group in groups]),
-    )
+def examples(groups: Sequence[Group]) -> GalaxySet:
+    """Galaxies for a classifier, all through one JPEG round trip."""
+    filled = [group for group in groups if len(group)]
+    joined = GalaxySet.join(*(group.galaxies for group in filled))
+    labels = np.concatenate([np.full(len(group), group.label) for group in filled])
+    return GalaxySet(jpeg_roundtrip(joined.images), joined.ids, labels=labels, synthetic=joined.synthetic)
 
 
 class Bench:
@@ -267,15 +262,15 @@ class Bench:
         learned = examples(groups)
         settings = ClassifierSettings.parse({**how, "images": self.settings.images}, method)
         folder = self.run.folder / "classifiers" / f"{method}-{len(task.known)}-{task.seed}"
-        trained = train_classifier(learned, learned.take([]), CLASSES, folder, settings, seed=task.seed)
-        searched = planes(jpeg_roundtrip(self.sky.images[task.searched]))
+        trained = train_classifier(learned, learned.subset([]), CLASSES, folder, settings, seed=task.seed)
+        searched = jpeg_roundtrip(self.sky.images[task.searched])
         return trained.probabilities(searched, self.settings.orientations)[:, 1]
 
     def _probe(self, task: Task, generated: list[Group], real: list[Group]) -> Floats:
         """What the ranker of a search says, as one member that learns from all unlabelled galaxies."""
-        seen = [features_of(self.encoder, group.images) for group in generated]
+        seen = [features_of(self.encoder, group.galaxies.images) for group in generated]
         seen += [self.features[places] for places in (task.known, task.unlabelled)]
-        filled = [(group, features) for group, features in zip([*generated, *real], seen, strict=True) if group.ids]
+        filled = [(group, features) for group, features in zip([*generated, *real], seen, strict=True) if len(group)]
         groups, features = zip(*filled, strict=True)
         features = shift_features(groups, features, domain_shift(groups, features))
         (probe,) = fit_members(groups, features, [], [], RankerSettings(), members=1)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import external, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -75,7 +75,7 @@ def test_subsets_hold_no_galaxy_twice_and_as_many_of_each_sample() -> None:
         over_subsets(statistic, np.arange(1.0), seed=0)
 
 
-@external(st.integers(0, 2**32 - 1))
+@given(st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
 def test_order_of_galaxies_does_not_matter(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -6,23 +6,23 @@ import numpy as np
 import torch
 
 from galaxysd.augmentation.filtering import difficulty, label_mismatch, near_copies
-from galaxysd.classifiers.labels import Examples
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.data.transforms import dihedral
 
-Shapes = Callable[..., Examples]
+Shapes = Callable[..., GalaxySet]
 
 
-def flat(examples: Examples) -> np.ndarray:
-    return examples.pixels[:, 0].flatten(1).numpy().astype(np.float64)
+def flat(examples: GalaxySet) -> np.ndarray:
+    return examples.images[..., 0].reshape(len(examples), -1).astype(np.float64)
 
 
 def test_turned_copies_are_refused_and_the_alarm_rings(shapes: Shapes) -> None:
     learned, held_out, synthetic = shapes(120, seed=0), shapes(120, seed=1), shapes(40, seed=2, synthetic=True)
     clean = near_copies(synthetic, learned, held_out)
     assert clean.copied.sum() <= 2 and not clean.alarm
-    pixels = synthetic.pixels.clone()
-    pixels[:8] = dihedral(learned.pixels[:8], torch.arange(8))
-    copies = near_copies(Examples(pixels, *list(vars(synthetic).values())[1:]), learned, held_out)
+    images = synthetic.images.copy()
+    images[:8] = dihedral(learned.planes()[:8], torch.arange(8)).permute(0, 2, 3, 1).numpy()
+    copies = near_copies(GalaxySet(images, synthetic.ids, labels=synthetic.labels, synthetic=True), learned, held_out)
     assert copies.copied[:8].all() and copies.alarm and copies.share >= 0.2
 
 

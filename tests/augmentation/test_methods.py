@@ -9,11 +9,11 @@ import pytest
 from galaxysd.augmentation import methods as module
 from galaxysd.augmentation.experiment_data import ExperimentData, write_experiment_data
 from galaxysd.augmentation.methods import OWN, PRETRAINED, SYNTHETIC, VARIED, Arm, RunSpec, run_spec, standard_arms
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.registry import load_encoder
 
-Shapes = Callable[..., Examples]
+Shapes = Callable[..., GalaxySet]
 NAMES = ("disc", "bar", "ring")
 CELL = RunSpec(arm="any", shots=10, seed=0)
 
@@ -29,11 +29,11 @@ def data(shapes: Shapes, tmp_path_factory: pytest.TempPathFactory) -> Experiment
 
 
 @pytest.fixture
-def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Examples, Examples, ClassifierSettings, object]]:
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[GalaxySet, GalaxySet, ClassifierSettings, object]]:
     """What every network was trained with."""
-    seen: list[tuple[Examples, Examples, ClassifierSettings, object]] = []
+    seen: list[tuple[GalaxySet, GalaxySet, ClassifierSettings, object]] = []
 
-    def watched(train: Examples, held: Examples, *rest: object, start: object = None) -> object:
+    def watched(train: GalaxySet, held: GalaxySet, *rest: object, start: object = None) -> object:
         seen.append((train, held, rest[2], start))  # type: ignore[arg-type]
         return train_classifier(train, held, *rest, start=start)  # type: ignore[arg-type]
 
@@ -43,11 +43,11 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Examples, Examples,
 
 def test_a_bench_comes_back_as_it_was(data: ExperimentData, shapes: Shapes) -> None:
     train = shapes(150, seed=0)
-    assert data.train.pixels.equal(train.pixels) and data.train.ids == train.ids
+    assert np.array_equal(data.train.images, train.images) and data.train.ids == train.ids
     assert (data.train.labels == train.labels).all() and np.array_equal(data.train.ra, train.ra)
     assert data.synthetic[VARIED].synthetic.all() and np.isnan(data.synthetic[VARIED].ra).all()
     assert data.copied[SYNTHETIC].sum() == 12 and data.classes == NAMES
-    expected = load_encoder("pixels").features(data.test.pixels.permute(0, 2, 3, 1).contiguous().numpy())
+    expected = load_encoder("pixels").features(data.test.images)
     assert np.array_equal(data.features[OWN]["test"], expected)
 
 
@@ -154,4 +154,4 @@ def test_a_probe_of_galaxyemb_becomes_a_classifier_that_says_the_same(shapes: Sh
     assert found.model is not None
     classifier = GalaxyClassifier.load(found.model)
     assert classifier.classes == NAMES
-    assert np.allclose(classifier.probabilities(data.test.pixels), found.probabilities, atol=2e-3)
+    assert np.allclose(classifier.probabilities(data.test.images), found.probabilities, atol=2e-3)

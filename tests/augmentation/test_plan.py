@@ -7,13 +7,13 @@ import pytest
 
 from galaxysd.augmentation.methods import OWN, standard_arms
 from galaxysd.augmentation.plan import AugmentSettings, Plan, plan_runs
-from galaxysd.classifiers.labels import Examples
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
 
 NAMES = ("disc", "bar", "ring")
 
 
-def test_every_arm_level_and_seed_once(shapes: Callable[..., Examples]) -> None:
+def test_every_arm_level_and_seed_once(shapes: Callable[..., GalaxySet]) -> None:
     train = shapes(120, seed=0, shares=[0.5, 0.3, 0.2])
     settings = AugmentSettings(shots=(5, 10, "all"), seeds=2, ratios=(1,), gammas=(1, 2))
     arms = standard_arms(settings.ratios, settings.gammas, (OWN,), explore=True)
@@ -28,7 +28,7 @@ def test_every_arm_level_and_seed_once(shapes: Callable[..., Examples]) -> None:
     assert f"{len(cells)} runs with 9 trainings" in text and "2.0 h" in text and "class weights at 10" in text
 
 
-def test_a_level_that_nobody_has_is_refused_before_anything_is_done(shapes: Callable[..., Examples]) -> None:
+def test_a_level_that_nobody_has_is_refused_before_anything_is_done(shapes: Callable[..., GalaxySet]) -> None:
     train = shapes(60, seed=0)
     most = int(np.bincount(train.labels).max())
     arms = standard_arms((1,), (1,), (), explore=False)

@@ -1,16 +1,16 @@
 """Synthetic galaxies are asked for by votes or prompts, made once, and go where galaxies lack."""
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import save_tiny_model
 
-from galaxysd.augmentation import synthesis
 from galaxysd.augmentation.synthesis import (
     SynthesisSettings,
     need,
@@ -107,24 +107,30 @@ def test_votes_of_every_galaxy_of_a_class_are_used_alike(toy: Path, tmp_path: Pa
 def test_an_interrupted_pool_is_gone_on_with_and_a_finished_one_read(
     pipeline: GalaxyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synthesis, "PART", 1)
+    monkeypatch.setattr("galaxysd.generation.synthesize.PART", 1)
     settings = SynthesisSettings(per_class=20, steps=1)
     asked = [Morphology()] * 40
-    whole = synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole", settings)
+    whole = synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole.npy", settings)
     assert whole.ids[:2] == ("generated:1000000", "generated:1000001") and whole.synthetic.all()
     assert whole.labels.tolist() == [0] * 20 + [1] * 20
     made = pipeline.dream
+
+    def interrupted(*given: Any) -> Iterator[Any]:
+        yield next(iter(made(*given)))
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as broken:
-        broken.setattr(pipeline, "dream", lambda *given: (next(iter(made(*given))) for _ in range(1)))
-        broken.setattr("galaxysd.runs.Run.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(pipeline, "dream", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            synthesize_pool(pipeline, asked, NAMES, tmp_path / "cut", settings)
-    again = synthesize_pool(pipeline, asked, NAMES, tmp_path / "cut", settings)
-    assert torch.equal(again.pixels, whole.pixels)
+            synthesize_pool(pipeline, asked, NAMES, tmp_path / "cut.npy", settings)
+    again = synthesize_pool(pipeline, asked, NAMES, tmp_path / "cut.npy", settings)
+    assert np.array_equal(again.images, whole.images)
     monkeypatch.setattr(pipeline, "dream", lambda *_: pytest.fail("dreamed again"))
-    assert torch.equal(synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole", settings).pixels, whole.pixels)
-    with pytest.raises(InputError, match=r"other settings \(settings"):
-        synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole", settings.model_copy(update={"seed": 1}))
+    assert np.array_equal(
+        synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole.npy", settings).images, whole.images
+    )
+    with pytest.raises(InputError, match=r"other galaxies \(seed differ"):
+        synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole.npy", settings.model_copy(update={"seed": 1}))
 
 
 def test_a_table_of_prompts(tmp_path: Path) -> None:

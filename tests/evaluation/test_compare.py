@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import external
+from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxysd.errors import InputError
@@ -49,7 +49,7 @@ def report(name: str, distance: Score, coverage: Score, *, halves: str = "a") ->
     )
 
 
-@external(*[st.floats(-5, 5)] * 2, *[st.floats(0, 2)] * 4)
+@given(*[st.floats(-5, 5)] * 2, *[st.floats(0, 2)] * 4)
 def test_the_interval_of_a_difference_holds_it_and_turns_with_it(
     a: float, b: float, left: float, right: float, other_left: float, other_right: float
 ) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import external, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -11,7 +11,7 @@ from galaxysd.metrics.c2st import area, c2st
 from galaxysd.stats import TooFewGalaxies
 
 
-@external(st.lists(st.integers(-3, 3), min_size=1, max_size=20), st.lists(st.integers(-3, 3), min_size=1, max_size=20))
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=20), st.lists(st.integers(-3, 3), min_size=1, max_size=20))
 @settings(deadline=None)
 def test_area_is_that_of_the_roc_curve(low: list[int], high: list[int]) -> None:
     expected = roc_auc_score([0] * len(low) + [1] * len(high), low + high)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import external
+from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxysd.catalog.tree import DecisionTree
@@ -29,7 +29,7 @@ def test_a_perfect_reader_finds_no_fault() -> None:
     assert calibration(perfect).error == 0
 
 
-@external(seed=st.integers(0, 100))
+@given(seed=st.integers(0, 100))
 def test_shuffled_requests_are_worse(seed: int) -> None:
     reading = requests(seed=seed)
     shuffled = reading.shuffled(seed)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from hypothesis import external, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -24,7 +24,7 @@ class ExternalSample(torch.nn.Module):
         return features
 
 
-@external(st.integers(0, 2**32 - 1), st.floats(0.2, 3))
+@given(st.integers(0, 2**32 - 1), st.floats(0.2, 3))
 @settings(deadline=None)
 def test_it_is_the_one_with_a_matrix_root(seed: int, stretch: float) -> None:
     rng = np.random.default_rng(seed)
@@ -52,7 +52,7 @@ def test_it_agrees_with_torchmetrics() -> None:
     assert frechet_distance(generated, real) == pytest.approx(float(metric.compute()), rel=1e-4)
 
 
-@external(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 79), max_size=6))
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 79), max_size=6))
 @settings(max_examples=40, deadline=None)
 def test_moments_do_not_depend_on_order_or_blocks(seed: int, cuts: list[int]) -> None:
     rng = np.random.default_rng(seed)

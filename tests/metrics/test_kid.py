@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import external, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxysd.errors import InputError
@@ -23,7 +23,7 @@ def plain(x: np.ndarray, y: np.ndarray) -> float:
     return within(x) + within(y) - 2 * float(np.mean([k(a, b) for a in x for b in y]))
 
 
-@external(st.integers(0, 2**32 - 1), st.integers(1, 20))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 20))
 @settings(max_examples=20, deadline=None)
 def test_it_is_the_definition_whatever_the_order_and_blocks(seed: int, block: int) -> None:
     rng = np.random.default_rng(seed)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import external, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxysd.data.transforms import dihedral
@@ -43,7 +43,7 @@ def test_the_alarm_allows_for_chance() -> None:
     assert alarm(np.append(few, [1.0, 1.0, 1.0]), real)[1]
 
 
-@external(st.integers(0, 2**32 - 1), st.integers(1, 40))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 @settings(max_examples=25, deadline=None)
 def test_order_and_blocks_do_not_matter_in_features(seed: int, block: int) -> None:
     rng = np.random.default_rng(seed)

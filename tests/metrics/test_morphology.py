@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from astropy.modeling.models import Sersic2D
-from hypothesis import external, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
@@ -175,7 +175,7 @@ def test_a_table_against_itself_and_against_a_shifted_one() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@external(st.lists(st.floats(-5, 5), min_size=10, max_size=30, unique=True), st.floats(-3, 3), st.floats(0.1, 10))
+@given(st.lists(st.floats(-5, 5), min_size=10, max_size=30, unique=True), st.floats(-3, 3), st.floats(0.1, 10))
 def test_distances_have_no_unit_and_no_order(sample: list[float], move: float, scale: float) -> None:
     real = np.array(sample)
     if real.std() < 0.1:

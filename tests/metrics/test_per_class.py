@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import external, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxysd.catalog.tree import DecisionTree
@@ -31,7 +31,7 @@ def test_spread_is_that_of_each_kind_alone() -> None:
     assert found[0] == pytest.approx(expected) and np.isnan(found[2])
 
 
-@external(st.integers(0, 2**32 - 1), st.floats(0.1, 5))
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 5))
 @settings(max_examples=10, deadline=None)
 def test_the_ratio_follows_the_scale_and_not_the_order(seed: int, scale: float) -> None:
     rng = np.random.default_rng(seed)

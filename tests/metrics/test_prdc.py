@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import external, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prdc import compute_prdc
 
@@ -36,7 +36,7 @@ def test_by_hand_on_a_line() -> None:
     assert found.recalled.tolist() == [True, True, True, True]
 
 
-@external(st.integers(0, 2**32 - 1), st.integers(1, 50))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 50))
 @settings(max_examples=25, deadline=None)
 def test_order_and_blocks_do_not_matter(seed: int, block: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import external
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from galaxysd.metrics import ranking
 
 
-@external(st.integers(0, 2**32 - 1))
+@given(st.integers(0, 2**32 - 1))
 def test_average_precision_is_the_published_one_where_no_scores_are_equal(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth = rng.random(60) < 0.2
@@ -32,7 +32,7 @@ def test_a_perfect_list_a_useless_one_and_one_that_is_upside_down() -> None:
     assert ranking.completeness_at(perfect, truth, 500) == 1
 
 
-@external(st.integers(0, 2**32 - 1), st.floats(0.01, 1))
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 1))
 def test_what_is_to_inspect_finds_the_completeness_and_one_fewer_does_not(seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
     truth = rng.random(40) < 0.3

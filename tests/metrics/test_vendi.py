@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import external, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxysd.errors import InputError
@@ -10,14 +10,14 @@ from galaxysd.metrics.vendi import vendi, vendi_score
 from galaxysd.stats import TooFewGalaxies
 
 
-@external(st.integers(1, 6), st.integers(1, 7), st.floats(0.01, 100))
+@given(st.integers(1, 6), st.integers(1, 7), st.floats(0.01, 100))
 @settings(deadline=None)
 def test_it_counts_kinds_that_share_nothing(kinds: int, each: int, brightness: float) -> None:
     features = brightness * np.repeat(np.eye(8)[:kinds], each, axis=0)
     assert vendi_score(features) == pytest.approx(kinds)
 
 
-@external(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(2, 12))
+@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(2, 12))
 @settings(deadline=None)
 def test_it_is_the_entropy_of_the_whole_kernel(seed: int, n: int, width: int) -> None:
     rng = np.random.default_rng(seed)

@@ -28,11 +28,11 @@ from toy_search import SEARCH, candidates
 from toy_survey import toy_dataset
 
 from galaxysd.classifiers.checkpoint import ClassifierRecord
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.metrics import class_metrics
 from galaxysd.classifiers.network import ClassifierNetwork, make_network
 from galaxysd.classifiers.predict import predict_table
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.data.toy_survey import random_galaxy, render
 from galaxysd.encoders.registry import load_encoder
 from galaxysd.metrics.c2st import two_sample_test
@@ -66,18 +66,11 @@ def galaxies(kind: str | None, n: int, *, seed: int, size: int) -> np.ndarray:
     return np.stack([render(random_galaxy(rng, kind), rng, size) for _ in range(n)])
 
 
-def labelled(n: int, *, seed: int) -> Examples:
+def labelled(n: int, *, seed: int) -> GalaxySet:
     """N drawn galaxies of each class at 16 px."""
     images = np.concatenate([galaxies(kind, n, seed=seed + index, size=16) for index, kind in enumerate(CLASSES)])
-    total = len(images)
-    return Examples(
-        torch.from_numpy(images.transpose(0, 3, 1, 2).copy()),
-        np.repeat(np.arange(len(CLASSES)), n),
-        tuple(f"toy:{seed}-{index}" for index in range(total)),
-        ra=np.full(total, np.nan),
-        dec=np.full(total, np.nan),
-        generated=np.zeros(total, bool),
-    )
+    ids = [f"toy:{seed}-{index}" for index in range(len(images))]
+    return GalaxySet(images, ids, labels=np.repeat(np.arange(len(CLASSES)), n))
 
 
 def classifier(folder: Path) -> dict[str, Any]:
@@ -98,7 +91,7 @@ def classifier(folder: Path) -> dict[str, Any]:
     )
     train, held_out, test = (labelled(n, seed=seed) for n, seed in ((20, 10), (8, 20), (12, 30)))
     trained = train_classifier(train, held_out, CLASSES, folder / "training", how)
-    found = trained.probabilities(test.pixels)
+    found = trained.probabilities(test.images)
     return {
         "hash": fixed.hash,
         "id": table["id"].to_list(),
@@ -109,15 +102,20 @@ def classifier(folder: Path) -> dict[str, Any]:
     }
 
 
+def group(kind: str, label: int, images: np.ndarray) -> Group:
+    """Drawn galaxies in the place of generated ones."""
+    return Group(kind, label, GalaxySet(images, [f"{kind[:1]}{index}" for index in range(len(images))]), True)
+
+
 def search(folder: Path) -> dict[str, Any]:
     """The candidates of a search whose examples are drawn instead of generated."""
     survey = Survey.open(toy_dataset(folder, n=90))
     names, images = survey.sample(60, seed=0)
     groups = [
-        Group("target", 1, tuple(f"t{i}" for i in range(40)), galaxies("edge_on", 40, seed=1, size=16), True),
-        Group("no_feature", 0, tuple(f"w{i}" for i in range(40)), galaxies("disk", 40, seed=2, size=16), True),
-        Group("background", 0, tuple(f"m{i}" for i in range(40)), galaxies(None, 40, seed=3, size=16), True),
-        Group(UNLABELLED, 0, tuple(f"sdss:{name}" for name in names), images, False),
+        group("target", 1, galaxies("edge_on", 40, seed=1, size=16)),
+        group("no_feature", 0, galaxies("disk", 40, seed=2, size=16)),
+        group("background", 0, galaxies(None, 40, seed=3, size=16)),
+        Group(UNLABELLED, 0, GalaxySet(images, [f"sdss:{name}" for name in names]), False),
     ]
     encoder = load_encoder("pixels")
     learned, held = split(groups, 0.2, 0)

@@ -1,8 +1,5 @@
 """Hard negatives of a target: without its rare feature, the feature elsewhere, the survey's mix; what training saw."""
 
-from pathlib import Path
-
-import numpy as np
 import polars as pl
 import pytest
 from tiny_model import save_tiny_model
@@ -12,7 +9,7 @@ from galaxysd.catalog.catalog import Catalog, complete
 from galaxysd.diffusion.data import DataSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
-from galaxysd.search.target import SearchTarget, combination_seen, dream_kind, make_target, warnings_of
+from galaxysd.search.target import SearchTarget, combination_seen, make_target, warnings_of
 
 COUNTS = {  # as the shipped generator saw them
     "t01_smooth_or_features_a01_smooth": 6748,
@@ -115,13 +112,3 @@ def test_an_answer_never_seen_is_told_without_data(pipeline: GalaxyPipeline) -> 
     phrases = {column: pipeline.vocabulary.phrase(column) for column in pipeline.record.tree.columns}
     (warning,) = warnings_of(make_target(pipeline, "lens or arc"), None, phrases)
     assert "saw 0 training galaxies with 'lens or arc'" in warning
-
-
-def test_dreams_are_kept(pipeline: GalaxyPipeline, tmp_path: Path) -> None:
-    kind = make_target(pipeline, "ring galaxy").target
-    made = dream_kind(pipeline, kind, 3, seed=5, keep=tmp_path / "ring.npy")
-    assert made.shape == (3, 16, 16, 3) and made.dtype == np.uint8
-    (tmp_path / "ring.npy").write_bytes((tmp_path / "ring.npy").read_bytes())
-    assert np.array_equal(dream_kind(pipeline, kind, 3, seed=99, keep=tmp_path / "ring.npy"), made)
-    with pytest.raises(InputError, match="delete it"):
-        dream_kind(pipeline, kind, 4, seed=5, keep=tmp_path / "ring.npy")

@@ -145,7 +145,7 @@ def augment(
 
 
 def _check_sizes(split: RealSplit, pipeline: GalaxyPipeline) -> None:
-    side = split.train.pixels.shape[-1]
+    side = split.train.size
     if side != pipeline.size:
         raise InputError(f"images of {side} px, but the generator dreams {pipeline.size} px; build with that --size")
 
@@ -190,7 +190,7 @@ def _prepare(
     if settings.explore:
         pools[VARIED] = own_words.model_copy(update={"guidance": settings.low_guidance})
     synthetic = {
-        name: synthesize_pool(pipeline, wishes, split.classes, run.folder / "synthetic" / name, one)
+        name: synthesize_pool(pipeline, wishes, split.classes, run.folder / "synthetic" / f"{name}.npy", one)
         for name, one in pools.items()
     }
     copied = {}

@@ -1,6 +1,6 @@
 """Everything that the runs of an augmentation experiment share, in a folder that several processes read at once.
 
-    BENCH/train/, test/       pixels.npy, table.parquet (`id`, `label`, `ra`, `dec`, `synthetic`)
+    BENCH/train/, test/       images.npy, table.parquet (`id`, `label`, `ra`, `dec`, `synthetic`)
     BENCH/synthetic galaxies-<pool>/      the same, and copied.npy: which synthetic galaxies the memory test refuses
     BENCH/features-<role>/    <set>.npy, float32 [N, D], of each of these sets
     BENCH/encoder-<role>/     the encoder, if a classifier can be made of it and a probe
@@ -18,9 +18,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import torch
 
-from galaxysd.classifiers.labels import Examples
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.checkpoint import save_encoder
 from galaxysd.encoders.galaxyemb import EightOrientations, Encoder, GalaxyEncoder
 from galaxysd.io import replacing, write_atomically
@@ -45,9 +44,9 @@ class ExperimentData:
     """
 
     classes: tuple[str, ...]
-    train: Examples
-    test: Examples
-    synthetic: Mapping[str, Examples]
+    train: GalaxySet
+    test: GalaxySet
+    synthetic: Mapping[str, GalaxySet]
     copied: Mapping[str, Flags]
     features: Mapping[str, Mapping[str, Features]]
     encoders: Mapping[str, Path]
@@ -75,9 +74,9 @@ class ExperimentData:
 def write_experiment_data(
     folder: Path,
     classes: tuple[str, ...],
-    train: Examples,
-    test: Examples,
-    synthetic: Mapping[str, Examples],
+    train: GalaxySet,
+    test: GalaxySet,
+    synthetic: Mapping[str, GalaxySet],
     copied: Mapping[str, Flags],
     encoders: Mapping[str, Encoder],
 ) -> None:
@@ -98,38 +97,38 @@ def write_experiment_data(
         _save(folder / f"synthetic-{name}" / "copied.npy", copied[name])
     for role, encoder in encoders.items():
         if isinstance(encoder, EightOrientations) and isinstance(encoder.encoder, GalaxyEncoder):
-            network, size = encoder.encoder.network, train.pixels.shape[-1]
+            network, size = encoder.encoder.network, train.size
             save_encoder(folder / f"encoder-{role}", network, name=encoder.encoder.name, size=size, training={})
         for name, examples in {"train": train, "test": test, **synthetic}.items():
             path = folder / f"features-{role}" / f"{name}.npy"
             if not path.is_file():
-                blocks = torch.split(examples.pixels, CLOSE)
-                found = [encoder.features(block.permute(0, 2, 3, 1).contiguous().numpy()) for block in blocks]
+                starts = range(0, len(examples), CLOSE)
+                found = [encoder.features(np.ascontiguousarray(examples.images[at : at + CLOSE])) for at in starts]
                 _save(path, np.concatenate(found))
     index = {"classes": classes, "pools": list(synthetic), "roles": list(encoders)}
     write_atomically(folder / INDEX, json.dumps(index, indent=2) + "\n")
 
 
-def write_examples(folder: Path, examples: Examples) -> None:
+def write_examples(folder: Path, examples: GalaxySet) -> None:
     """Write examples as a folder, once."""
     if (folder / "table.parquet").is_file():
         return
-    _save(folder / "pixels.npy", examples.pixels.numpy())
+    _save(folder / "images.npy", examples.images)
     table = {"id": examples.ids, "label": examples.labels, "ra": examples.ra, "dec": examples.dec}
     with replacing(folder / "table.parquet") as partial:
         pl.DataFrame({**table, "synthetic": examples.synthetic}).write_parquet(partial)
 
 
-def read_examples(folder: Path) -> Examples:
-    """Examples of a folder; their pixels stay on disk until they are used."""
+def read_examples(folder: Path) -> GalaxySet:
+    """GalaxySet of a folder; their pixels stay on disk until they are used."""
     table = pl.read_parquet(folder / "table.parquet")
-    return Examples(
-        torch.from_numpy(np.load(folder / "pixels.npy", mmap_mode="c", allow_pickle=False)),
-        table["label"].to_numpy(),
-        tuple(table["id"]),
+    return GalaxySet(
+        np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+        table["id"].to_list(),
+        labels=table["label"].to_numpy(),
+        synthetic=table["synthetic"].to_numpy(),
         ra=table["ra"].to_numpy(),
         dec=table["dec"].to_numpy(),
-        synthetic=table["synthetic"].to_numpy(),
     )
 
 

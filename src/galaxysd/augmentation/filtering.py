@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.linear_probe import Probe, fit_probe
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.metrics.memorization import NEAR, alarm, nearest
 from galaxysd.types import Features, Flags, Labels
 
@@ -40,7 +39,7 @@ class NearCopies:
     alarm: bool
 
 
-def near_copies(synthetic: Examples, learned: Examples, held_out: Examples) -> NearCopies:
+def near_copies(synthetic: GalaxySet, learned: GalaxySet, held_out: GalaxySet) -> NearCopies:
     """Find the synthetic galaxies that are too near to a galaxy the generator has learned from.
 
     Args:
@@ -48,9 +47,10 @@ def near_copies(synthetic: Examples, learned: Examples, held_out: Examples) -> N
         learned: galaxies of the generator's training.
         held_out: real galaxies it has not learned from, for comparison.
     """
-    blocks = torch.split(synthetic.pixels, BLOCK)
-    distance = np.concatenate([nearest(block, learned.pixels).distance for block in blocks])
-    real = nearest(held_out.pixels, learned.pixels).distance
+    seen = learned.planes()
+    blocks = [synthetic.planes(np.arange(len(synthetic))[at : at + BLOCK]) for at in range(0, len(synthetic), BLOCK)]
+    distance = np.concatenate([nearest(block, seen).distance for block in blocks])
+    real = nearest(held_out.planes(), seen).distance
     threshold = float(np.quantile(real, NEAR))
     share, rings = alarm(distance, real)
     return NearCopies(distance < threshold, threshold, share, rings)

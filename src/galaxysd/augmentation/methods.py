@@ -21,10 +21,10 @@ from galaxysd.augmentation.experiment_data import ExperimentData
 from galaxysd.augmentation.filtering import difficulty, label_mismatch
 from galaxysd.augmentation.shots import Shots, draw_shots
 from galaxysd.augmentation.synthesis import need, need_of_hard
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.linear_probe import as_classifier, fit_probe, log_loss
 from galaxysd.classifiers.metrics import METRICS, class_metrics, macro
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.checkpoint import read_encoder
 from galaxysd.settings import Settings
 from galaxysd.types import Floats, Labels
@@ -210,9 +210,9 @@ Learned = tuple[Floats, float, dict[str, Any], Path | None]  # of the test galax
 def _network(
     data: ExperimentData, arm: Arm, chosen: _Training, spec: RunSpec, settings: ClassifierSettings, folder: Path
 ) -> Learned:
-    parts = [data.train.take(chosen.shots.train)] if arm.real else []
-    parts += [data.synthetic[arm.pool].take(chosen.synthetic)] if arm.ratio else []
-    train, held_out = Examples.join(*parts), data.train.take(chosen.shots.held_out)
+    parts = [data.train.subset(chosen.shots.train)] if arm.real else []
+    parts += [data.synthetic[arm.pool].subset(chosen.synthetic)] if arm.ratio else []
+    train, held_out = GalaxySet.join(*parts), data.train.subset(chosen.shots.held_out)
     base = settings.model_copy(
         update={
             "class_weights": arm.class_weights,
@@ -236,10 +236,10 @@ def _network(
             start = train_classifier(train, held_out, data.classes, folder / "first", first, spec.seed)
             where, own = folder / "second", second
         classifier = train_classifier(train, held_out, data.classes, where, own, spec.seed, start=start)
-        cost = log_loss(np.log(classifier.probabilities(held_out.pixels).clip(1e-12)), held_out.labels)
+        cost = log_loss(np.log(classifier.probabilities(held_out.images).clip(1e-12)), held_out.labels)
         found.append((cost, classifier, where, about))
     cost, classifier, where, about = min(found, key=lambda one: one[0])
-    return classifier.probabilities(data.test.pixels), cost, about, where / "model"
+    return classifier.probabilities(data.test.images), cost, about, where / "model"
 
 
 def _probe(
@@ -268,5 +268,5 @@ def _probe(
     place = data.encoders.get(arm.encoder)
     if place is not None:
         network = read_encoder(place, arm.encoder, torch.device("cpu")).network
-        place = as_classifier(probe, network, data.classes, data.test.pixels.shape[-1]).save(folder / "model")
+        place = as_classifier(probe, network, data.classes, data.test.size).save(folder / "model")
     return probe.probabilities(features["test"]), cost, {"strength": probe.strength}, place

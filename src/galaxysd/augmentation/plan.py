@@ -15,9 +15,9 @@ from galaxysd.augmentation.methods import Arm, Level, RunSpec
 from galaxysd.augmentation.real_split import RealSplit
 from galaxysd.augmentation.shots import draw_shots
 from galaxysd.augmentation.synthesis import SynthesisSettings, seconds_per_galaxy
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.network import make_network
 from galaxysd.classifiers.train import ClassifierSettings, ClassifierTask, ExampleDraws
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.settings import Settings
 from galaxysd.training.fit import make_optimizers
@@ -68,7 +68,7 @@ class Plan:
 
 
 def plan_runs(
-    settings: AugmentSettings, arms: Sequence[Arm], train: Examples, classes: Sequence[str]
+    settings: AugmentSettings, arms: Sequence[Arm], train: GalaxySet, classes: Sequence[str]
 ) -> tuple[tuple[RunSpec, ...], tuple[str, ...]]:
     """All runs, seed by seed so that an early look at the results is fair, and what is left out.
 

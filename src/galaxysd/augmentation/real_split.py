@@ -12,8 +12,9 @@ import numpy as np
 
 from galaxysd.augmentation.leakage import refuse_shared, shared_galaxies, split_of
 from galaxysd.classifiers.class_rules import ClassRules
-from galaxysd.classifiers.labels import Examples, labelled_examples, read_labels
+from galaxysd.classifiers.labels import labelled_examples, read_labels
 from galaxysd.data.dataset import Dataset
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
 
 TEST_SHARE = 0.3  # of one's own galaxies of a class
@@ -32,10 +33,10 @@ class RealSplit:
     """
 
     classes: tuple[str, ...]
-    train: Examples
-    test: Examples
-    learned: Examples
-    held_out: Examples
+    train: GalaxySet
+    test: GalaxySet
+    learned: GalaxySet
+    held_out: GalaxySet
 
 
 def surveyed(datasets: Sequence[Dataset], rules: ClassRules) -> RealSplit:
@@ -87,12 +88,12 @@ def own(
                 "training split of the generator's data; at least two are needed, and one that it has not seen"
             )
         chosen[unseen[:wanted]] = True
-    train, test = examples.take(~chosen), examples.take(chosen)
+    train, test = examples.subset(~chosen), examples.subset(chosen)
     refuse_shared(test, {"the galaxies that are left to train the classifier": train})
     return RealSplit(names, train, test, learned, _held_out(datasets))
 
 
-def _held_out(datasets: Sequence[Dataset]) -> Examples:
+def _held_out(datasets: Sequence[Dataset]) -> GalaxySet:
     held_out = split_of(datasets, "val")
     if not len(held_out):
         raise InputError("datasets: no galaxy in split 'val', which the memory test of the dreams compares with")

@@ -260,8 +260,7 @@ def _write_page(report: AugmentReport, identity: AugmentIdentity, data: Experime
     ]
     pool = data.synthetic[SYNTHETIC]
     synthetic = [
-        (kind, pool.pixels[np.flatnonzero(pool.labels == index)[:SHOWN]].permute(0, 2, 3, 1).numpy())
-        for index, kind in enumerate(report.classes)
+        (kind, pool.images[np.flatnonzero(pool.labels == index)[:SHOWN]]) for index, kind in enumerate(report.classes)
     ]
     seeds = max(level.seeds for level in report.levels)
     sections = [

@@ -1,22 +1,15 @@
-"""Synthetic galaxies for training: what to ask for each class, synthetic once into a folder that every experiment draws
-from.
+"""Synthetic galaxies for training: what to ask for each class, generated once for every run of an experiment.
 
-In: a generator, the prompts of the classes or the votes of the galaxies it has learned from. Out: `Examples` of as many
-synthetic galaxies per class as the largest experiment needs, and how many of them a given experiment takes of each
-class.
-
-    DREAMS/settings.yaml, metrics.jsonl, done.json   the run folder (runs.py)
-    DREAMS/pixels.npy                                uint8 [K n, 3, S, S], class by class
+In: a generator, the prompts of the classes or the votes of the galaxies it has learned from. Out: as many synthetic
+galaxies per class as the largest run needs, and how many of them a given run takes of each class.
 
 Two wordings: `prompt` asks every generated galaxy of a class with one of its prompts; `votes` asks with the vote
 fractions of training galaxies of that class, told anew as in the generator's training (half in words, half with votes
 cast anew).
 """
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -24,47 +17,31 @@ import numpy as np
 import polars as pl
 import torch
 from pydantic import Field
-from rich.console import Console
-from rich.progress import Progress
 
 from galaxysd.catalog.source import SourceTable
-from galaxysd.classifiers.labels import Examples
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.condition import answers_of, as_told
 from galaxysd.diffusion.data import GalaxyPool
-from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline, Wish
 from galaxysd.errors import InputError
-from galaxysd.evaluation.samples import Sample, morphologies
+from galaxysd.generation.synthesize import morphologies_of, synthesize
 from galaxysd.prompts import Morphology
-from galaxysd.runs import Run
 from galaxysd.settings import Settings
 from galaxysd.types import Labels
 
-PIXELS = "pixels.npy"
-PART = 16  # batches between two points to resume from
 WORDED, VOTES = 0.5, 20  # as the generator was told of its training galaxies (diffusion/task.py)
 
 Prompts = Mapping[str, Sequence[str]]  # class -> what to generate for it
 
 
 class SynthesisSettings(Settings):
-    """What is synthetic."""
+    """What is generated."""
 
     wording: Literal["votes", "prompt"] = Field(default="votes", description="whose words ask for a generated galaxy")
     per_class: int = Field(default=2000, ge=1, description="generated galaxies of each class")
     guidance: float | None = Field(default=None, ge=0, description="null: the model's own")
     steps: int | None = Field(default=None, ge=1, description="null: the model's own")
     seed: int = Field(default=1_000_000, ge=0, description="of the first generated galaxy; the following count up")
-
-
-class SynthesisIdentity(Settings):
-    """What makes two sets of synthetic galaxies the same."""
-
-    settings: SynthesisSettings
-    classes: tuple[str, ...]
-    model: str = Field(description="hash of the generator")
-    sampling: SamplingSettings
-    wishes: str = Field(description="hash of what is asked for")
 
 
 def read_prompts(table: str | Path, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -151,7 +128,8 @@ def voted(
         told = as_told(pool.condition(places), answers_of(pool.tree), generator, rounded=WORDED, votes=VOTES)
         known, fractions = told.known.numpy(), told.fractions.double().numpy()
         blank = np.empty((n, 0, 0, 3), np.uint8)
-        asked += morphologies(Sample(blank, fractions, known, told.survey.numpy()), pool.tree, pool.surveys)
+        like = GalaxySet(blank, [""] * n, fractions=fractions, known=known, survey=told.survey.numpy())
+        asked += morphologies_of(like, pool.tree, pool.surveys)
     return [one if one.survey in surveys else one.model_copy(update={"survey": None}) for one in asked]
 
 
@@ -159,10 +137,10 @@ def synthesize_pool(
     pipeline: GalaxyPipeline,
     asked: Sequence[Morphology],
     classes: Sequence[str],
-    folder: str | Path,
+    cache: str | Path,
     settings: SynthesisSettings,
-) -> Examples:
-    """Generate everything that is asked for, or read what was synthetic before; an interrupted folder is gone on with.
+) -> GalaxySet:
+    """Generate everything that is asked for, or read what was synthetic before; an interrupted call is gone on with.
 
     Args:
         pipeline: the generator.
@@ -178,49 +156,12 @@ def synthesize_pool(
         InputError: the generator does not know an answer or survey, or the folder holds other synthetic galaxies.
     """
     sampling = pipeline.sampling(steps=settings.steps, guidance=settings.guidance)
-    text = "\n".join(one.model_dump_json() for one in asked)
-    identity = SynthesisIdentity(
-        settings=settings,
-        classes=tuple(classes),
-        model=pipeline.model_hash,
-        sampling=sampling,
-        wishes=hashlib.sha256(text.encode()).hexdigest()[:16],
-    )
-    run = Run.open(folder, identity)
-    wishes = [Wish(one, settings.seed + index) for index, one in enumerate(asked)]
-    if run.summary is None:
-        _dream(pipeline, wishes, sampling, run)
-    return _as_examples(run.folder, len(classes), settings)
-
-
-def _dream(pipeline: GalaxyPipeline, wishes: Sequence[Wish], sampling: SamplingSettings, run: Run) -> None:
-    path, side = run.folder / PIXELS, pipeline.size
-    done = max((line["synthetic"] for line in run.metrics()), default=0) if path.is_file() else 0
-    shape = (len(wishes), 3, side, side)
-    pixels = np.lib.format.open_memmap(path, mode="r+" if done else "w+", dtype=np.uint8, shape=shape)
-    batches = pipeline.dream(wishes[done:], sampling)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(f"dreaming {run.folder.name}", total=len(wishes), completed=done)
-        while part := list(islice(batches, PART)):
-            images = np.concatenate([block for _, block in part])
-            pixels[done : done + len(images)] = images.transpose(0, 3, 1, 2)
-            pixels.flush()
-            done += len(images)
-            run.log(synthetic=done)
-            progress.update(bar, completed=done)
-    run.finish({"synthetic": done})
-
-
-def _as_examples(folder: Path, classes: int, settings: SynthesisSettings) -> Examples:
-    count = classes * settings.per_class
-    return Examples(
-        torch.from_numpy(np.load(folder / PIXELS, mmap_mode="c", allow_pickle=False)),
-        np.repeat(np.arange(classes), settings.per_class),
-        tuple(f"generated:{settings.seed + index}" for index in range(count)),
-        ra=np.full(count, np.nan),
-        dec=np.full(count, np.nan),
-        synthetic=np.ones(count, dtype=bool),
+    images = synthesize(pipeline, asked, settings.seed, cache, sampling=sampling)
+    return GalaxySet(
+        images,
+        [f"generated:{settings.seed + index}" for index in range(len(asked))],
+        labels=np.repeat(np.arange(len(classes)), settings.per_class),
+        synthetic=True,
     )
 
 

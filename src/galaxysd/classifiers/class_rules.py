@@ -14,12 +14,12 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from galaxysd.catalog.catalog import Catalog, first_line
+from galaxysd.data.galaxy_set import UNLABELLED
 from galaxysd.errors import InputError
 from galaxysd.settings import Settings
 from galaxysd.types import Labels
 
 BUILT_IN = Path(__file__).parent / "rules"
-UNLABELLED = -1
 
 
 class ClassRule(Settings):

@@ -65,7 +65,7 @@ class GalaxySet:
         self.synthetic: Flags = np.full(n, bool(made)) if made.ndim == 0 else made
         self.ra: Floats = np.full(n, np.nan) if ra is None else np.asarray(ra, np.float64)
         self.dec: Floats = np.full(n, np.nan) if dec is None else np.asarray(dec, np.float64)
-        lengths = {len(one) for one in (self.images, self.ids, *self._columns().values())}
+        lengths = {n, len(images), *(len(one) for one in self._columns().values())}
         if len(lengths) != 1:
             raise ValueError(f"arrays of different lengths: {sorted(lengths)}")
 
@@ -106,7 +106,7 @@ class GalaxySet:
         columns = [one._columns() for one in others]
         parts = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
         ids = [name for one in others for name in one.ids]
-        return cls(np.concatenate([one.images for one in others]), ids, **parts)  # type: ignore[arg-type]
+        return cls(np.concatenate([one.images for one in others]), ids, **parts)
 
     def counts(self, classes: int) -> Labels:
         """Galaxies per class [K]."""

@@ -27,6 +27,7 @@ import polars as pl
 import torch
 from pydantic import Field
 
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.condition import Condition
 from galaxysd.diffusion.data import DataSettings
 from galaxysd.diffusion.folder import SamplingSettings
@@ -38,9 +39,9 @@ from galaxysd.evaluation.cache import Cache, images_hash
 from galaxysd.evaluation.external_images import ExternalImages, ExternalSample
 from galaxysd.evaluation.goals import Verdict, verdicts
 from galaxysd.evaluation.reader import ReaderSettings
-from galaxysd.evaluation.reference import MEASURED, ReferenceData
-from galaxysd.evaluation.samples import Sample, dreams, real_sample, spread
+from galaxysd.evaluation.reference import MEASURED, ReferenceData, evenly, real_sample
 from galaxysd.evaluation.usefulness import LabelledImages
+from galaxysd.generation.synthesize import synthesize_like
 from galaxysd.io import replacing, write_atomically
 from galaxysd.metrics import controls
 from galaxysd.metrics.consistency import Calibration, Reading, calibration
@@ -168,14 +169,14 @@ def evaluate(
         else:
             assert pipeline is not None and sampling is not None  # one of both is there
             reference, real_baseline = reference_data.halves(settings.n, settings.seed)
-            generated = dreams(
+            generated = synthesize_like(
                 pipeline,
                 real_baseline,
                 reference_data.tree,
                 reference_data.surveys,
-                settings=sampling,
+                sampling=sampling,
                 seed=settings.seed,
-                keep=run.folder / GENERATED,
+                cache=run.folder / GENERATED,
             )
     samples = {
         "reference": reference.images,
@@ -199,7 +200,7 @@ def evaluate(
     }
     with _stage(run, "morphology"):
         tables = {
-            name: reference_data.measure(spread(samples[name], settings.measured // (2 if name == "blurred" else 1)))
+            name: reference_data.measure(evenly(samples[name], settings.measured // (2 if name == "blurred" else 1)))
             for name in ("reference", "real_baseline", "generated", "blurred")
         }
     with _stage(run, "nearest"):
@@ -279,7 +280,7 @@ def _keep(folder: Path, found: ExternalSample) -> None:
             found.rejected.write_parquet(partial)
 
 
-def _straw(reference_data: ReferenceData, real_baseline: Sample, seed: int) -> dict[str, Pixels]:
+def _straw(reference_data: ReferenceData, real_baseline: GalaxySet, seed: int) -> dict[str, Pixels]:
     """Samples that must do badly, as large as the real baseline."""
     rng = np.random.default_rng(seed)
     train = reference_data.pools["train"]
@@ -295,8 +296,8 @@ def _straw(reference_data: ReferenceData, real_baseline: Sample, seed: int) -> d
 def _school(
     run: Run,
     reference_data: ReferenceData,
-    generated: Sample,
-    reference: Sample,
+    generated: GalaxySet,
+    reference: GalaxySet,
     settings: EvaluationSettings,
     identity: EvaluationIdentity,
 ) -> dict[str, Score]:
@@ -350,7 +351,7 @@ def draw(
         (folder / f"{name}.png").write_bytes(content)
 
 
-def labelled(sample: Sample) -> LabelledImages:
+def labelled(sample: GalaxySet) -> LabelledImages:
     """A sample as readers learn from it."""
     told = Condition(
         torch.from_numpy(sample.fractions).float(), torch.from_numpy(sample.known), torch.from_numpy(sample.survey)

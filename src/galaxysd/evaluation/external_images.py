@@ -25,10 +25,10 @@ from galaxysd.catalog.source import SourceTable
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.data.decode import BadImage, decode
 from galaxysd.data.framing import Framing
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.data.sources import ImageSource
 from galaxysd.diffusion.condition import encode
 from galaxysd.errors import InputError
-from galaxysd.evaluation.samples import Sample
 from galaxysd.io import sha256_of
 from galaxysd.prompts import Morphology, Vocabulary, parse
 from galaxysd.types import Pixels
@@ -50,7 +50,7 @@ class ExternalSample:
         rejected: `file`, `reason` of images that were chosen and cannot be used.
     """
 
-    sample: Sample
+    sample: GalaxySet
     told: bool
     rejected: pl.DataFrame
 
@@ -103,11 +103,13 @@ class ExternalImages:
         framing = Framing(size=size)
         images: list[Pixels] = []
         kept: list[Morphology] = []
+        names: list[str] = []
         rejected: list[tuple[str, str]] = []
         for row, morphology in zip(chosen, told or [Morphology()] * len(chosen), strict=True):
             try:
                 images.append(framing.apply(decode(self._source.read(row["file"]), row["file"])))
                 kept.append(morphology)
+                names.append(row["file"])
             except BadImage as error:
                 rejected.append((row["file"], error.reason))
         if not images or len(rejected) > MAX_REJECTED * len(chosen):
@@ -117,7 +119,14 @@ class ExternalImages:
                 f"{MAX_REJECTED:g} allowed; the first is {name}: {reason}"
             )
         asked = encode(kept, tree, surveys)
-        sample = Sample(np.stack(images), asked.fractions.double().numpy(), asked.known.numpy(), asked.survey.numpy())
+        sample = GalaxySet(
+            np.stack(images),
+            names,
+            fractions=asked.fractions.double().numpy(),
+            known=asked.known.numpy(),
+            survey=asked.survey.numpy(),
+            synthetic=True,
+        )
         listed = pl.DataFrame(rejected, schema={"file": pl.String, "reason": pl.String}, orient="row")
         return ExternalSample(sample, bool(told), listed)
 

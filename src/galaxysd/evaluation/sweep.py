@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.evaluation.cache import Cache
 from galaxysd.evaluation.evaluate import CACHE, EvaluationSettings
 from galaxysd.evaluation.reference import ReferenceData
-from galaxysd.evaluation.samples import Sample, dreams
+from galaxysd.generation.synthesize import synthesize_like
 from galaxysd.io import write_atomically
 from galaxysd.metrics.consistency import Reading, right_shares
 from galaxysd.metrics.kid import kid
@@ -129,19 +130,19 @@ def sweep(
     if run.summary is not None:
         return Sweep.parse(run.summary, str(run.folder / "done.json"))
     reference, real_baseline = reference_data.halves(settings.n, settings.seed)
-    asked = real_baseline.take(np.random.default_rng(settings.seed).permutation(len(real_baseline))[: grid.n])
+    asked = real_baseline.subset(np.random.default_rng(settings.seed).permutation(len(real_baseline))[: grid.n])
     points = [_point(reference_data, asked, reference, settings, sampling=None, own=False, seconds=None)]
     for sampling in [*(one for one in tried if one != own), own]:
         keep = run.folder / f"dreamed-{sampling.content_hash()}.npy"
         there, began = keep.is_file(), time.monotonic()
-        made = dreams(
+        made = synthesize_like(
             pipeline,
             asked,
             reference_data.tree,
             reference_data.surveys,
-            settings=sampling,
+            sampling=sampling,
             seed=settings.seed,
-            keep=keep,
+            cache=keep,
         )
         seconds = None if there else round(time.monotonic() - began, 2)
         points.append(
@@ -173,8 +174,8 @@ def front(result: Sweep) -> bytes:
 
 def _point(
     reference_data: ReferenceData,
-    made: Sample,
-    reference: Sample,
+    made: GalaxySet,
+    reference: GalaxySet,
     settings: EvaluationSettings,
     *,
     sampling: SamplingSettings | None,

@@ -15,7 +15,8 @@ from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
-from galaxysd.evaluation.samples import dreams, halves
+from galaxysd.evaluation.reference import halves
+from galaxysd.generation.synthesize import synthesize_like
 from galaxysd.io import write_atomically
 from galaxysd.metrics.memorization import two_models
 from galaxysd.runs import Run
@@ -82,14 +83,14 @@ def compare_two_models(
     _, asked = halves(pool, settings.prompts, settings.seed)
     groups = np.repeat(np.arange(len(asked)), settings.each)
     made = [
-        dreams(
+        synthesize_like(
             pipeline,
-            asked.take(groups),
+            asked.subset(groups),
             pool.tree,
             pool.surveys,
-            settings=pipeline.sampling(),
+            sampling=pipeline.sampling(),
             seed=settings.seed,
-            keep=run.folder / f"dreamed-{pipeline.model_hash}.npy",
+            cache=run.folder / f"dreamed-{pipeline.model_hash}.npy",
         ).images
         for pipeline in pipelines
     ]

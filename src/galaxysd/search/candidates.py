@@ -5,7 +5,6 @@ and their pictures with the occlusion map drawn over them.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import polars as pl
 
 from galaxysd.data.decode import decode
 from galaxysd.data.export import write_png
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.search.explanations import nearest, occlusion, overlay
 from galaxysd.search.score import scan_scores
@@ -34,14 +34,6 @@ COLUMNS = {
     "image": pl.String,
     "why": pl.String,
 }
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Galaxies with names, to be found nearest: uint8 [M, S, S, 3]."""
-
-    names: tuple[str, ...]
-    images: Pixels
 
 
 def top(scores: Path, n: int, *, better: pl.DataFrame | None = None, exclude: Collection[str] = ()) -> pl.DataFrame:
@@ -76,8 +68,8 @@ def explain_candidates(
     score: Callable[[Pixels], Floats],
     encoder: Encoder,
     *,
-    generated: Gallery,
-    known: Gallery,
+    generated: GalaxySet,
+    known: GalaxySet,
     out: Path,
     mapped: int,
 ) -> pl.DataFrame:
@@ -127,11 +119,11 @@ def explain_candidates(
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
-def _nearest_of(images: Pixels, gallery: Gallery, encoder: Encoder) -> list[tuple[str | None, float | None]]:
-    if not gallery.names or not len(images):
+def _nearest_of(images: Pixels, gallery: GalaxySet, encoder: Encoder) -> list[tuple[str | None, float | None]]:
+    if not gallery.ids or not len(images):
         return [(None, None)] * len(images)
     index, distance = nearest(encoder.features(images), encoder.features(gallery.images))
-    return [(gallery.names[place], float(apart)) for place, apart in zip(index, distance, strict=True)]
+    return [(gallery.ids[place], float(apart)) for place, apart in zip(index, distance, strict=True)]
 
 
 def pictures(candidates: pl.DataFrame, out: Path, column: str) -> Mapping[int, Pixels]:

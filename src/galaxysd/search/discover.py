@@ -29,6 +29,7 @@ from pydantic import Field
 from galaxysd.catalog.catalog import Catalog
 from galaxysd.data.dataset import Dataset
 from galaxysd.data.framing import Framing
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.data import DataSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.encoders.galaxyemb import Encoder
@@ -44,7 +45,7 @@ from galaxysd.search.rounds import Answers, read_answers
 from galaxysd.search.score import Engine, broken_images, score_survey
 from galaxysd.search.survey import Survey
 from galaxysd.search.target import SearchTarget, Seen, combination_seen, make_target, warnings_of
-from galaxysd.search.training_set import BACKGROUND, UNLABELLED, Group, gallery, generated_groups, places, split, take
+from galaxysd.search.training_set import BACKGROUND, UNLABELLED, Group, gallery, generated_groups, split
 from galaxysd.settings import Settings
 from galaxysd.types import Pixels
 
@@ -200,7 +201,7 @@ def discover(
     learned, held = split(groups, settings.held_out, seed)
     ranker = train_ranker(encoder, learned, held, settings.ranker, members=settings.members)
     found = {
-        group.kind: ranker(group.images, generated=group.generated)[0]
+        group.kind: ranker(group.galaxies.images, generated=group.synthetic)[0]
         for group in held
         if group.kind in (BACKGROUND, UNLABELLED)
     }
@@ -212,7 +213,7 @@ def discover(
             broken_images(folder / "scores").write_parquet(path)
     fair = _out_of_bag(next(group for group in learned if group.kind == UNLABELLED), ranker, listed)
     ranked = top(folder / "scores", settings.candidates, better=fair, exclude={*known, *hidden, *vetted.all})
-    real_targets = [group for group in groups if group.label == 1 and not group.generated]
+    real_targets = [group for group in groups if group.label == 1 and not group.synthetic]
     candidates = explain_candidates(
         ranked,
         listed,
@@ -234,7 +235,7 @@ def discover(
         search_target=search_target,
         seen=seen,
         warnings=tuple(_warnings(search_target, seen, phrases, gap)),
-        examples={group.kind: len(group.ids) for group in groups},
+        examples={group.kind: len(group) for group in groups},
         domain_leak=gap,
         images=scored.images,
         broken=scored.broken,
@@ -279,7 +280,8 @@ def _real(
 
 
 def _group_of(survey: Survey, kind: str, label: int, names: Sequence[str], images: Pixels) -> Group:
-    return Group(kind, label, tuple(f"{survey.token or 'survey'}:{name}" for name in names), images, generated=False)
+    galaxies = GalaxySet(images, [f"{survey.token or 'survey'}:{name}" for name in names])
+    return Group(kind, label, galaxies, synthetic=False)
 
 
 def _out_of_bag(unlabelled: Group, ranker: TargetRanker, survey: Survey) -> pl.DataFrame:
@@ -287,8 +289,8 @@ def _out_of_bag(unlabelled: Group, ranker: TargetRanker, survey: Survey) -> pl.D
     prefix = f"{survey.token or 'survey'}:"
     rows: list[tuple[str, float, float]] = []
     for member in range(len(ranker.members)):
-        mine = take(unlabelled, places(unlabelled, member, len(ranker.members)))
-        if mine.ids:
+        mine = unlabelled.subset(unlabelled.indices(member, len(ranker.members))).galaxies
+        if len(mine):
             scores, spreads = ranker.without(member)(mine.images)
             names = [name.removeprefix(prefix) for name in mine.ids]
             rows += zip(names, scores.tolist(), spreads.tolist(), strict=True)

@@ -18,7 +18,7 @@ from pydantic import Field
 from galaxysd.classifiers.linear_probe import Probe, fit_probe
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.search.domain_leak import jpeg_roundtrip
-from galaxysd.search.training_set import BACKGROUND, UNLABELLED, Group, places
+from galaxysd.search.training_set import BACKGROUND, UNLABELLED, Group
 from galaxysd.settings import Settings
 from galaxysd.types import Features, Floats, Pixels
 
@@ -79,7 +79,7 @@ def train_ranker(
         settings: what counts how much.
         members: of the ensemble.
     """
-    seen, held_seen = ([features_of(encoder, group.images) for group in groups] for groups in (learned, held))
+    seen, held_seen = ([features_of(encoder, group.galaxies.images) for group in groups] for groups in (learned, held))
     shift = domain_shift(learned, seen)
     seen, held_seen = shift_features(learned, seen, shift), shift_features(held, held_seen, shift)
     return TargetRanker(encoder, fit_members(learned, seen, held, held_seen, settings, members=members), shift)
@@ -94,7 +94,7 @@ def domain_shift(groups: Sequence[Group], seen: Sequence[Features]) -> Features:
     the luck of the draw, and a ranker would learn it. Without unlabelled galaxies or such generated galaxies the gap is
     zero.
     """
-    found = {group.kind: features for group, features in zip(groups, seen, strict=True) if group.ids}
+    found = {group.kind: features for group, features in zip(groups, seen, strict=True) if len(group)}
     if not {UNLABELLED, BACKGROUND} <= set(found):
         return np.zeros(seen[0].shape[1])
     real, mix = found[UNLABELLED], found[BACKGROUND]
@@ -108,7 +108,7 @@ def domain_shift(groups: Sequence[Group], seen: Sequence[Features]) -> Features:
 
 def shift_features(groups: Sequence[Group], seen: Sequence[Features], shift: Features) -> list[Features]:
     """Features of each group, those of generated galaxies moved by the style."""
-    return [features + shift if group.generated else features for group, features in zip(groups, seen, strict=True)]
+    return [features + shift if group.synthetic else features for group, features in zip(groups, seen, strict=True)]
 
 
 def fit_members(
@@ -124,14 +124,14 @@ def fit_members(
     dimension = seen[0].shape[1]
     probes = []
     for member in range(members):
-        own = [places(group, member, members) for group in learned]
+        own = [group.indices(member, members) for group in learned]
         counts = [len(rows) for rows in own]
         probes.append(
             fit_probe(
                 np.concatenate([features[rows] for features, rows in zip(seen, own, strict=True)]),
                 _labels(learned, counts),
                 np.concatenate([*held_seen, np.empty((0, dimension))]),
-                _labels(held, [len(group.ids) for group in held]),
+                _labels(held, [len(group) for group in held]),
                 classes=2,
                 sample_weights=np.repeat(group_weights(learned, counts, settings), counts),
                 strengths=(settings.strength,),
@@ -174,10 +174,10 @@ def group_weights(groups: Sequence[Group], counts: Sequence[int], settings: Rank
 
 def _role(group: Group) -> str:
     if group.label == 1:
-        return "generated" if group.generated else "known"
+        return "generated" if group.synthetic else "known"
     if group.kind == UNLABELLED:
         return UNLABELLED
-    return "hard negatives" if group.generated else "refused"
+    return "hard negatives" if group.synthetic else "refused"
 
 
 def _labels(groups: Sequence[Group], counts: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.reports.html import Figure, Part, Section, Table, build_page
-from galaxysd.search.candidates import Gallery, pictures
+from galaxysd.search.candidates import pictures
 from galaxysd.types import Pixels
 
 GENERATED = 24  # shown on the page
@@ -18,7 +19,7 @@ GAP = 4  # px between the pictures of a candidate
 
 
 def write_page(
-    path: Path, report: dict[str, Any], candidates: pl.DataFrame, *, generated: Gallery, known: Gallery
+    path: Path, report: dict[str, Any], candidates: pl.DataFrame, *, generated: GalaxySet, known: GalaxySet
 ) -> Path:
     """Write the page of a round.
 
@@ -61,7 +62,7 @@ def write_page(
         tiles = [images[row["rank"]], maps[row["rank"]]]
         for gallery, name in ((generated, row["nearest_generated"]), (known, row["nearest_known"])):
             if name is not None:
-                tiles.append(gallery.images[gallery.names.index(name)])
+                tiles.append(gallery.images[gallery.ids.index(name)])
         place = "" if row["ra"] is None else f", RA {row['ra']:.5f}, Dec {row['dec']:+.5f} deg"
         text = f"{row['rank']}. {row['id']}{place}: score {row['score']:.3f}, spread {row['spread']:.3f}"
         shown.append(Figure(_row(tiles), alt=f"candidate {row['rank']} with its reasons", caption=text, scale=2))

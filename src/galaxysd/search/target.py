@@ -11,7 +11,6 @@ In: a prompt, understood by a generator, and how often the generator saw each an
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,12 +20,10 @@ from galaxysd.catalog.catalog import Catalog
 from galaxysd.catalog.selection import withhold
 from galaxysd.catalog.tree import DecisionTree, Question
 from galaxysd.diffusion.data import DataSettings, believed
-from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish
+from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
-from galaxysd.io import replacing
 from galaxysd.prompts.morphology import Morphology
 from galaxysd.settings import Settings
-from galaxysd.types import Pixels
 
 KindName = Literal["target", "no_feature", "other_host", "background"]
 
@@ -216,32 +213,6 @@ def warnings_of(search_target: SearchTarget, seen: Seen | None, phrases: Mapping
             f"nearest seen combination: {nearest} ({seen.nearest_galaxies:,} galaxies)"
         )
     return found
-
-
-def dream_kind(pipeline: GalaxyPipeline, kind: Kind, n: int, *, seed: int, keep: Path) -> Pixels:
-    """`n` generated galaxies of a kind, uint8 [n, S, S, 3], read from `keep` (.npy) where an earlier call left them
-    there.
-
-    Args:
-        pipeline: the generator.
-        kind: what to generate.
-        n: how many.
-        seed: of the first galaxy; the next ones count on.
-        keep: the file.
-
-    Raises:
-        InputError: the file holds something else.
-    """
-    shape = (n, pipeline.size, pipeline.size, 3)
-    if not keep.is_file():
-        wishes = [Wish(kind.morphology, seed + index) for index in range(n)]
-        images = np.concatenate([batch for _, batch in pipeline.dream(wishes, pipeline.sampling())])
-        with replacing(keep) as partial, partial.open("wb") as file:
-            np.save(file, images, allow_pickle=False)
-    images = np.load(keep, allow_pickle=False)
-    if images.shape != shape or images.dtype != np.uint8:
-        raise InputError(f"{keep}: holds {images.dtype} {list(images.shape)}, expected uint8 {list(shape)}; delete it")
-    return np.asarray(images)
 
 
 def _told(morphology: Morphology, question: Question, answer: str) -> Morphology:
