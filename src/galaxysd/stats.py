@@ -1,7 +1,8 @@
 """Samples of galaxies, the uncertainty of what is measured on them, and the record that is reported.
 
 In: features or values of galaxies, a row each, and a statistic. Out: an `Estimate` (value with its 95 % interval) or a
-`Score` (an estimate with its floor and straw men, or a note that says how many galaxies it would have needed).
+`Score` (an estimate with its real baseline and negative controls, or a note that says how many galaxies it would have
+needed).
 
 Everything random draws from rows in an order of their own, so a result depends on the galaxies and the seed only.
 """
@@ -44,8 +45,12 @@ class Score(Settings):
     high: FiniteFloat | None = Field(description="upper end of the 95 % interval")
     n: int = Field(ge=0, description="galaxies it was computed from, of each sample if there are two")
     seed: int = Field(ge=0)
-    floor: Estimate | None = Field(description="the same metric on real galaxies in place of the generated ones")
-    straw_men: dict[str, FiniteFloat | None] = Field(description="the same metric on samples that must do badly")
+    real_baseline: Estimate | None = Field(
+        description="the same metric on real galaxies in place of the generated ones"
+    )
+    negative_controls: dict[str, FiniteFloat | None] = Field(
+        description="the same metric on samples that must do badly"
+    )
     note: str | None = Field(default=None, description="why there is no value")
 
     @model_validator(mode="after")
@@ -61,17 +66,17 @@ def score(
     metric: Callable[[SizedT], Estimate],
     generated: SizedT,
     *,
-    floor: SizedT | None,
-    straw_men: Mapping[str, SizedT],
+    real_baseline: SizedT | None,
+    negative_controls: Mapping[str, SizedT],
     seed: int,
 ) -> Score:
-    """Measure generated galaxies, real ones and straw men alike.
+    """Measure generated galaxies, real ones and negative controls alike.
 
     Args:
         metric: of one sample; what it is compared with is bound to it.
         generated: the sample to judge.
-        floor: real galaxies that are not in what the metric compares with; None: no floor.
-        straw_men: samples that must do badly, by name (metrics/controls.py).
+        real baseline: real galaxies that are not in what the metric compares with; None: no real baseline.
+        negative_controls: samples that must do badly, by name (metrics/controls.py).
         seed: that the metric is bound to, for the record.
 
     Returns:
@@ -85,22 +90,22 @@ def score(
             return None, str(error)
 
     own, note = measured(generated)
-    straw = {name: measured(sample)[0] for name, sample in straw_men.items()}
+    straw = {name: measured(sample)[0] for name, sample in negative_controls.items()}
     return Score(
         value=None if own is None else own.value,
         low=None if own is None else own.low,
         high=None if own is None else own.high,
         n=len(generated) if own is None else own.n,
         seed=seed,
-        floor=None if floor is None else measured(floor)[0],
-        straw_men={name: None if one is None else one.value for name, one in straw.items()},
+        real_baseline=None if real_baseline is None else measured(real_baseline)[0],
+        negative_controls={name: None if one is None else one.value for name, one in straw.items()},
         note=note,
     )
 
 
 def unmeasured(why: str, *, seed: int) -> Score:
     """The score of what cannot be measured at all."""
-    return Score(value=None, low=None, high=None, n=0, seed=seed, floor=None, straw_men={}, note=why)
+    return Score(value=None, low=None, high=None, n=0, seed=seed, real_baseline=None, negative_controls={}, note=why)
 
 
 def as_sample(values: npt.ArrayLike, name: str, *, least: int = 1, why: str = "") -> Floats:

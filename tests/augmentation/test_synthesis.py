@@ -1,17 +1,25 @@
-"""Dreams are asked for by votes or prompts, made once, and go where galaxies lack."""
+"""Synthetic galaxies are asked for by votes or prompts, made once, and go where galaxies lack."""
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import save_tiny_model
 
-from galaxysd.augmentation import synthesis
-from galaxysd.augmentation.synthesis import DreamSettings, dream_pool, need, need_of_hard, prompted, read_prompts, voted
+from galaxysd.augmentation.synthesis import (
+    SynthesisSettings,
+    need,
+    need_of_hard,
+    prompted,
+    read_prompts,
+    synthesize_pool,
+    voted,
+)
 from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.pipeline import GalaxyPipeline
@@ -33,7 +41,7 @@ def test_dreams_fill_up_the_rarest_first(real: list[int], available: list[int], 
     found = need(real, ratio, available)
     assert sum(found) == min(round(ratio * sum(real)), sum(available))
     assert all(0 <= n <= most for n, most in zip(found, available, strict=True))
-    for a in range(3):  # whoever has dreams left is not behind somebody who was given some
+    for a in range(3):  # whoever has synthetic galaxies left is not behind somebody who was given some
         for b in range(3):
             if found[a] < available[a] and found[b]:
                 assert real[a] + found[a] >= real[b] + found[b] - 1
@@ -99,24 +107,30 @@ def test_votes_of_every_galaxy_of_a_class_are_used_alike(toy: Path, tmp_path: Pa
 def test_an_interrupted_pool_is_gone_on_with_and_a_finished_one_read(
     pipeline: GalaxyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synthesis, "PART", 1)
-    settings = DreamSettings(per_class=20, steps=1)
+    monkeypatch.setattr("galaxysd.generation.synthesize.PART", 1)
+    settings = SynthesisSettings(per_class=20, steps=1)
     asked = [Morphology()] * 40
-    whole = dream_pool(pipeline, asked, NAMES, tmp_path / "whole", settings)
-    assert whole.ids[:2] == ("dreamed:1000000", "dreamed:1000001") and whole.dreamed.all()
+    whole = synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole.npy", settings)
+    assert whole.ids[:2] == ("generated:1000000", "generated:1000001") and whole.synthetic.all()
     assert whole.labels.tolist() == [0] * 20 + [1] * 20
     made = pipeline.dream
+
+    def interrupted(*given: Any) -> Iterator[Any]:
+        yield next(iter(made(*given)))
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as broken:
-        broken.setattr(pipeline, "dream", lambda *given: (next(iter(made(*given))) for _ in range(1)))
-        broken.setattr("galaxysd.runs.Run.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(pipeline, "dream", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            dream_pool(pipeline, asked, NAMES, tmp_path / "cut", settings)
-    again = dream_pool(pipeline, asked, NAMES, tmp_path / "cut", settings)
-    assert torch.equal(again.pixels, whole.pixels)
+            synthesize_pool(pipeline, asked, NAMES, tmp_path / "cut.npy", settings)
+    again = synthesize_pool(pipeline, asked, NAMES, tmp_path / "cut.npy", settings)
+    assert np.array_equal(again.images, whole.images)
     monkeypatch.setattr(pipeline, "dream", lambda *_: pytest.fail("dreamed again"))
-    assert torch.equal(dream_pool(pipeline, asked, NAMES, tmp_path / "whole", settings).pixels, whole.pixels)
-    with pytest.raises(InputError, match=r"other settings \(settings"):
-        dream_pool(pipeline, asked, NAMES, tmp_path / "whole", settings.model_copy(update={"seed": 1}))
+    assert np.array_equal(
+        synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole.npy", settings).images, whole.images
+    )
+    with pytest.raises(InputError, match=r"other galaxies \(seed differ"):
+        synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole.npy", settings.model_copy(update={"seed": 1}))
 
 
 def test_a_table_of_prompts(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from galaxysd.metrics.frechet import Moments, frechet, frechet_distance, frechet
 from galaxysd.stats import TooFewGalaxies
 
 
-class Given(torch.nn.Module):
+class ExternalSample(torch.nn.Module):
     """An extractor that hands features through."""
 
     def __init__(self, num_features: int) -> None:
@@ -46,7 +46,7 @@ def test_it_grows_with_the_difference() -> None:
 def test_it_agrees_with_torchmetrics() -> None:
     rng = np.random.default_rng(1)
     real, generated = rng.normal(size=(300, 16)), rng.gamma(2, 0.7, size=(250, 16))
-    metric = FrechetInceptionDistance(feature=Given(16)).set_dtype(torch.float64)
+    metric = FrechetInceptionDistance(feature=ExternalSample(16)).set_dtype(torch.float64)
     metric.update(torch.from_numpy(real), real=True)
     metric.update(torch.from_numpy(generated), real=False)
     assert frechet_distance(generated, real) == pytest.approx(float(metric.compute()), rel=1e-4)
@@ -84,8 +84,8 @@ def test_the_estimate_has_equal_galaxies_and_no_order() -> None:
     assert found.n == 100 and found.low < found.value < found.high
     assert found.value == pytest.approx(3, rel=0.3)
     assert frechet(rng.permutation(far), rng.permutation(real), seed=0) == found
-    floor = frechet(rng.normal(size=(200, 3)), real, seed=0)
-    assert floor.high < found.low
+    real_baseline = frechet(rng.normal(size=(200, 3)), real, seed=0)
+    assert real_baseline.high < found.low
 
 
 def test_constant_features_are_at_the_distance_of_their_means() -> None:

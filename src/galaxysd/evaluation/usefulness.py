@@ -1,9 +1,9 @@
-"""Usefulness: train on dreamed galaxies only, test on real ones, beside training on equally many real ones.
+"""Usefulness: train on generated galaxies only, test on real ones, beside training on equally many real ones.
 
 The classification accuracy score (CAS, Ravuri and Vinyals 2019, arXiv 1905.10887), the most honest single number for a
-conditional generator: whatever is missing, wrong or repeated in the dreams is missing in the classifier.
+conditional generator: whatever is missing, wrong or repeated in the generated galaxies is missing in the classifier.
 
-In: images with the fractions asked for (dreamed) or voted (real). Out: accuracies on the same held-out real galaxies.
+In: images with the fractions asked for (generated) or voted (real). Out: accuracies on the same held-out real galaxies.
 """
 
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def taught_by(
 
     Args:
         source: name and hash of what the teachers are; part of the run's identity.
-        teachers: dreamed or real galaxies.
+        teachers: generated or real galaxies.
         held_out: real galaxies to watch the training with.
         test: real galaxies that neither the generator nor a reader has seen.
         tree: of all three.

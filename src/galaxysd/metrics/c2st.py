@@ -18,7 +18,7 @@ STRENGTH = 0.1  # inverse of the L2 penalty, on features of unit deviation
 
 
 @dataclass(frozen=True)
-class TwoSample:
+class C2ST:
     """The test's outcome.
 
     Attributes:
@@ -37,7 +37,7 @@ def area(negative: Floats, positive: Floats) -> float:
     return float((ranks.sum() - n * (n + 1) / 2) / (n * len(negative)))
 
 
-def two_sample_test(
+def c2st(
     generated: npt.ArrayLike,
     real: npt.ArrayLike,
     *,
@@ -45,7 +45,7 @@ def two_sample_test(
     folds: int = 5,
     resamples: int = 1000,
     permutations: int = 0,
-) -> TwoSample:
+) -> C2ST:
     """Cross-validated logistic regression between two samples.
 
     The interval resamples the galaxies of each fold and sample, and is widened because other galaxies would also have
@@ -77,12 +77,12 @@ def two_sample_test(
     ]
     auc = _widened(spread(value, drawn, min(len(ours), len(theirs))), np.sqrt(1 + folds / (folds - 1)))
     if not permutations:
-        return TwoSample(auc, None)
+        return C2ST(auc, None)
     by_luck = [
         np.mean([area(*pair) for pair in _cross_validate(features, rng.permutation(labels), folds, seed)])
         for _ in range(permutations)
     ]
-    return TwoSample(auc, float(1 + (np.array(by_luck) >= value).sum()) / (1 + permutations))
+    return C2ST(auc, float(1 + (np.array(by_luck) >= value).sum()) / (1 + permutations))
 
 
 def _widened(auc: Estimate, factor: float) -> Estimate:

@@ -35,7 +35,7 @@ class Reading:
     tree: DecisionTree
 
     def shuffled(self, seed: int) -> "Reading":
-        """The straw man: every galaxy is held against the request of another."""
+        """The negative control: every galaxy is held against the request of another."""
         order = np.random.default_rng(seed).permutation(len(self.asked))
         return Reading(self.asked[order], self.known[order], self.read, self.tree)
 

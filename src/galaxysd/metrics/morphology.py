@@ -265,7 +265,7 @@ class TableComparison(Settings):
 def compare_tables(
     generated: pl.DataFrame, real: pl.DataFrame, parameters: Sequence[str], *, seed: int, resamples: int = 1000
 ) -> TableComparison:
-    """Compare two tables that have `measured` and the named columns; real against real is the floor.
+    """Compare two tables that have `measured` and the named columns; real against real is the real baseline.
 
     Args:
         generated: a row per generated image.

@@ -169,10 +169,10 @@ class Survey:
         """
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(self.chunks))[: max(1, -(-8 * n // CHUNK))]
-        lots = [
+        groups = [
             (name, chunk) for chunk in sorted(order) for name in chunk_ids(self.chunks[chunk]) if name not in without
         ]
-        drawn = [lots[place][0] for place in sorted(rng.permutation(len(lots))[:n])]
+        drawn = [groups[place][0] for place in sorted(rng.permutation(len(groups))[:n])]
         found = self.pixels(drawn)
         ids = [name for name in drawn if name in found]
         if not ids:
