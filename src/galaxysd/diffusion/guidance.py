@@ -74,6 +74,8 @@ class GuidedDenoiser:
     def __call__(self, noisy: Tensor, level: Tensor) -> Tensor:
         """[B, C, h, w], [B] -> [B, C, h, w]."""
         s, settings = float(level[0]), self.settings
+        asked: Tensor
+        guided: Tensor
         whole = settings.from_level <= s <= settings.to_level
         if whole and settings.scale != 1:
             # One pass for both, which a processor likes better than two of half the size.

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from galaxysd.errors import InputError
-from galaxysd.runs import write_atomically
+from galaxysd.io import write_atomically
 from galaxysd.training.ema import ExponentialMovingAverage, Snapshot
 
 PREFIX = "checkpoint-"
