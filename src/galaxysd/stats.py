@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import Field, FiniteFloat, model_validator
 
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Floats
 
 SizedT = TypeVar("SizedT", bound=Sized)
@@ -28,7 +28,7 @@ class TooFewGalaxies(InputError):
     """There are not enough galaxies for a statistic; the message says how many it needs."""
 
 
-class Estimate(Settings):
+class Estimate(FrozenModel):
     """A statistic with its 95 % interval."""
 
     value: FiniteFloat
@@ -37,7 +37,7 @@ class Estimate(Settings):
     n: int = Field(ge=1, description="galaxies it was computed from, of each sample if there are two")
 
 
-class Score(Settings):
+class Score(FrozenModel):
     """What a report says about one metric."""
 
     value: FiniteFloat | None = Field(description="null where there are too few galaxies")
@@ -169,11 +169,10 @@ def in_own_order(sample: Floats) -> Floats:
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927)."""
-    z, share = 1.96, hits / n
-    middle = share + z**2 / (2 * n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    ends = np.clip([middle - half, middle + half], 0, 1 + z**2 / n) / (1 + z**2 / n)
-    return float(ends[0]), float(ends[1])
+    from astropy.stats import binom_conf_interval
+
+    low, high = binom_conf_interval(hits, n, confidence_level=LEVEL, interval="wilson")
+    return float(low), float(high)
 
 
 def share(flags: npt.ArrayLike) -> Estimate:

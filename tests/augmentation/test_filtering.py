@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from galaxysd.augmentation.filtering import difficulty, label_mismatch, near_copies
+from galaxysd.augmentation.filtering import label_mismatch, near_copies
 from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.data.transforms import dihedral
 
@@ -35,11 +35,3 @@ def test_dreams_of_another_class_are_doubted(shapes: Shapes) -> None:
     assert not ignorant.any()
     again = label_mismatch(flat(synthetic), synthetic.labels, flat(real), real.labels, 3, seed=0)
     assert (right == again).all()
-
-
-def test_a_class_that_cannot_be_told_from_another_is_difficult(shapes: Shapes) -> None:
-    real = shapes(90, seed=0)
-    mixed = np.where(np.arange(90) % 2 == 0, real.labels, np.where(real.labels == 2, 1, real.labels))
-    easy, hard, harder = difficulty(flat(real), mixed, 3, seed=0)
-    assert easy < 0.05 < hard < 0.3 < harder
-    assert max(difficulty(flat(real), real.labels, 3, seed=0)) < 0.2

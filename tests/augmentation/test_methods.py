@@ -29,13 +29,13 @@ def data(shapes: Shapes, tmp_path_factory: pytest.TempPathFactory) -> Experiment
 
 
 @pytest.fixture
-def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[GalaxySet, GalaxySet, ClassifierSettings, object]]:
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[GalaxySet, GalaxySet, ClassifierSettings]]:
     """What every network was trained with."""
-    seen: list[tuple[GalaxySet, GalaxySet, ClassifierSettings, object]] = []
+    seen: list[tuple[GalaxySet, GalaxySet, ClassifierSettings]] = []
 
-    def watched(train: GalaxySet, held: GalaxySet, *rest: object, start: object = None) -> object:
-        seen.append((train, held, rest[2], start))  # type: ignore[arg-type]
-        return train_classifier(train, held, *rest, start=start)  # type: ignore[arg-type]
+    def watched(train: GalaxySet, held: GalaxySet, *rest: object) -> object:
+        seen.append((train, held, rest[2]))  # type: ignore[arg-type]
+        return train_classifier(train, held, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "train_classifier", watched)
     return seen
@@ -56,9 +56,8 @@ def test_the_standard_arms() -> None:
     names = [arm.name for arm in arms]
     assert names[0] == "baseline" and len(set(names)) == len(names) and len({arm.slug for arm in arms}) == len(arms)
     assert {arm.ratio for arm in arms if "x10" in arm.name} == {10.0}
-    assert [arm.name for arm in arms if arm.explored] == ["curriculum", "low guidance", "unfiltered", "hardest first"]
+    assert [arm.name for arm in arms if arm.explored] == ["low guidance", "unfiltered"]
     assert not any("probe" in arm.name for arm in standard_arms((1,), (2,), (), explore=False))
-    assert not any(arm.hardest for arm in standard_arms((1,), (2,), (), explore=True))
     assert Arm(name="f", gammas=(1, 2)).trainings == 2 and Arm(name="p", learner="probe").trainings == 0
 
 
@@ -75,14 +74,6 @@ def test_a_network_learns_from_real_galaxies_and_dreams(
     assert settings.synthetic_share == 0.5
     assert found.row["F1"] > 0.9 and found.probabilities.shape == (90, 3)
     assert found.model is not None and (found.model / "config.json").exists() | any(found.model.iterdir())
-
-
-def test_hardest_first_gives_dreams_where_probes_err(
-    data: ExperimentData, tiny: ClassifierSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "difficulty", lambda *found, seed: [0.0, 0.5, 0.25])
-    found = run_spec(data, Arm(name="hard", ratio=1, hardest=True), CELL, tiny, tmp_path)
-    assert found.row["synthetic"] == [0, 20, 10]
 
 
 def test_dreams_only_and_unfiltered_and_the_other_pool(
@@ -102,15 +93,6 @@ def test_focal_loss_keeps_the_gamma_that_the_held_out_galaxies_like(
     found = run_spec(data, Arm(name="focal", gammas=(1, 60)), CELL, tiny, tmp_path)
     assert [one[2].gamma for one in trainings] == [1, 60] and {one[2].loss for one in trainings} == {"focal"}
     assert found.row["gamma"] == 1  # with 60, nothing is learned
-
-
-def test_a_curriculum_goes_from_dreams_to_real_galaxies_at_the_same_cost(
-    data: ExperimentData, tiny: ClassifierSettings, tmp_path: Path, trainings: list
-) -> None:
-    run_spec(data, Arm(name="curriculum", ratio=1, curriculum=True), CELL, tiny, tmp_path)
-    (_, _, first, start), (_, _, second, after) = trainings
-    assert first.synthetic_share > 0.5 > second.synthetic_share
-    assert first.images + second.images == tiny.images and start is None and after is not None
 
 
 def test_strong_arms_oversample_and_weights_weigh(

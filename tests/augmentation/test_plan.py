@@ -22,7 +22,7 @@ def test_every_arm_level_and_seed_once(shapes: Callable[..., GalaxySet]) -> None
     assert [spec.seed for spec in cells] == sorted(spec.seed for spec in cells)
     assert left_out == ("class weights at 5", "class weights at 10")
     assert {spec.shots for spec in cells if spec.arm == "class weights"} == {"all"}
-    assert {spec.shots for spec in cells if spec.arm == "curriculum"} == {5, 10}
+    assert {spec.shots for spec in cells if spec.arm == "unfiltered"} == {5, 10}
     assert sum(spec.arm == "baseline" for spec in cells) == 6
     text = str(Plan(cells, left_out, 9, 7200.0, 2))
     assert f"{len(cells)} runs with 9 trainings" in text and "2.0 h" in text and "class weights at 10" in text

@@ -1,6 +1,5 @@
 """Synthetic galaxies are asked for by votes or prompts, made once, and go where galaxies lack."""
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from tiny_model import save_tiny_model
 from galaxysd.augmentation.synthesis import (
     SynthesisSettings,
     need,
-    need_of_hard,
     prompted,
     read_prompts,
     synthesize_pool,
@@ -50,27 +48,6 @@ def test_dreams_fill_up_the_rarest_first(real: list[int], available: list[int], 
 def test_equal_classes_get_equally_many() -> None:
     assert need([10, 10, 10], 3, [99, 99, 99]) == (30, 30, 30)
     assert need([100, 10, 4], 1, [99, 99, 99]) == (0, 54, 60)
-
-
-@given(
-    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 50)), min_size=1, max_size=8),
-    st.integers(0, 300),
-)
-def test_hard_classes_get_dreams_as_long_as_there_are_any(classes: list[tuple[float, int]], total: int) -> None:
-    difficulty, available = zip(*classes, strict=True)
-    found = need_of_hard(difficulty, total, available)
-    assert sum(found) == min(total, sum(available))
-    assert all(0 <= given <= left for given, left in zip(found, available, strict=True))
-    for one, other in itertools.permutations(range(len(found)), 2):
-        if difficulty[one] >= difficulty[other] and found[one] < available[one]:
-            assert found[one] >= found[other] - 1
-
-
-def test_dreams_of_hard_classes_by_hand() -> None:
-    assert need_of_hard([0.0, 0.5, 0.25], 30, [99, 99, 99]) == (0, 20, 10)
-    assert need_of_hard([0.0, 0.5, 0.25], 30, [99, 5, 99]) == (0, 5, 25)
-    assert need_of_hard([0.0, 0.5, 0.25], 30, [99, 5, 5]) == (20, 5, 5)
-    assert need_of_hard([0.0, 0.0], 10, [99, 99]) == (5, 5)
 
 
 def test_prompts_and_surveys_take_turns(pipeline: GalaxyPipeline) -> None:

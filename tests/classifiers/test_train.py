@@ -158,19 +158,6 @@ def test_class_weights_help_the_rare_class(shapes: Shapes, tiny: ClassifierSetti
     assert recall[1] > recall[0] + 0.1
 
 
-def test_a_training_can_start_from_dreams(shapes: Shapes, tiny: ClassifierSettings, tmp_path: Path) -> None:
-    synthetic, real = shapes(200, seed=5, synthetic=True), shapes(30, seed=0)
-    first = train_classifier(synthetic, real, NAMES, tmp_path / "synthetic", tiny)
-    short = changed(tiny, images=64)
-    then = train_classifier(real, real, NAMES, tmp_path / "then", short, start=first)
-    alone = train_classifier(real, real, NAMES, tmp_path / "alone", short)
-    test = shapes(150, seed=2)
-    right = [(one.probabilities(test.images).argmax(axis=1) == test.labels).mean() for one in (then, alone)]
-    assert right[0] > right[1]
-    with pytest.raises(InputError, match="other classes"):
-        train_classifier(real, real, ("a", "b", "c"), tmp_path / "x", short, start=first)
-
-
 def test_what_cannot_be_learned_from(shapes: Shapes, tiny: ClassifierSettings, tmp_path: Path) -> None:
     real = shapes(30, seed=0)
     cases = {

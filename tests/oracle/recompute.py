@@ -35,14 +35,14 @@ from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, tra
 from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.data.toy_survey import random_galaxy, render
 from galaxysd.encoders.registry import load_encoder
-from galaxysd.metrics.c2st import two_sample_test
+from galaxysd.metrics.c2st import c2st
 from galaxysd.metrics.controls import blurred
 from galaxysd.metrics.frechet import frechet
 from galaxysd.metrics.kid import kid
 from galaxysd.metrics.memorization import authentic, duplicates, nearest
 from galaxysd.metrics.photometry import histogram_distance, measure_light, pixel_histograms
 from galaxysd.metrics.power_spectrum import power_spectra, spectrum_distance
-from galaxysd.metrics.prdc import manifold
+from galaxysd.metrics.prdc import prdc
 from galaxysd.metrics.ranking import average_precision, completeness_at, completeness_at_purity, to_inspect
 from galaxysd.metrics.vendi import vendi
 from galaxysd.search.candidates import explain_candidates, top
@@ -185,7 +185,7 @@ def metrics(_: Path) -> dict[str, Any]:
     """Metrics on fixed arrays and drawn galaxies."""
     rng = np.random.default_rng(0)
     real, made = rng.normal(size=(240, 6)), rng.normal(0.2, 1.1, size=(200, 6))
-    both = manifold(made, real)
+    both = prdc(made, real)
     scores, truth = rng.normal(size=300), rng.random(300) < 0.2
     scores = np.where(truth, scores + 1, scores).round(1)
     first, second = galaxies("spiral", 24, seed=7, size=32), galaxies("smooth", 24, seed=8, size=32)
@@ -200,7 +200,7 @@ def metrics(_: Path) -> dict[str, Any]:
         "recall": both.recall.model_dump(),
         "density": both.density(seed=0).model_dump(),
         "coverage": both.coverage.model_dump(),
-        "auc": two_sample_test(made, real, seed=0, resamples=100).auc.model_dump(),
+        "auc": c2st(made, real, seed=0, resamples=100).model_dump(),
         "vendi": vendi(made, seed=0).model_dump(),
         "authentic": share(authentic(made, real)).model_dump(),
         "duplicates": duplicates(made, real, quantile=1e-3).threshold,

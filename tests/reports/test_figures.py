@@ -66,7 +66,6 @@ DRAWINGS: dict[str, tuple[Callable[[], bytes], tuple[int, int]]] = {
     "strip_chart": (lambda: figures.strip_chart({"a": one_score(3.0), "b": one_score(None)}), (1080, 192)),
     "reliability": (lambda: figures.reliability({"real": readers(0), "generated": readers(1)}), (620, 560)),
     "front": (lambda: figures.front(POINTS), (820, 560)),
-    "bars": (lambda: figures.bars({"bar": estimate(0.5), "ring": estimate(-0.2)}, label="gain"), (1080, 158)),
 }
 
 
@@ -104,7 +103,7 @@ def test_pyplot_stays_out() -> None:
     code = (
         "import sys; from galaxysd.evaluation import plots; assert 'matplotlib' not in sys.modules;"
         "from galaxysd.evaluation.intervals import Estimate;"
-        "figures.bars({'a': Estimate(value=1, low=0, high=2, n=1)}, label='x');"
+        "figures.front([figures.Point('a', 1, 2, 3)]);"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -41,10 +41,10 @@ from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.errors import InputError
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 
 
-class AugmentIdentity(Settings):
+class AugmentIdentity(FrozenModel):
     """What makes two experiments the same."""
 
     settings: AugmentSettings

@@ -81,24 +81,6 @@ def label_mismatch(
     return refused
 
 
-def difficulty(real: Features, labels: Labels, classes: int, *, seed: int) -> list[float]:
-    """How often probes miss each class, [K] in [0, 1], among shots they were not trained on; 0.5 without any.
-
-    Args:
-        real: features of the real shots [M, D].
-        labels: their classes [M].
-        classes: K.
-        seed: of the bootstrap samples.
-    """
-    missed, asked = np.zeros(classes), np.zeros(classes)
-    for probe, left in bootstrap_probes(real, labels, classes, seed=seed):
-        wrong = probe.probabilities(real[left]).argmax(axis=1) != labels[left]
-        missed += np.bincount(labels[left], wrong, minlength=classes)
-        asked += np.bincount(labels[left], minlength=classes)
-    share = np.where(asked > 0, missed / np.maximum(asked, 1), 0.5)
-    return [float(one) for one in share]
-
-
 def bootstrap_probes(real: Features, labels: Labels, classes: int, *, seed: int) -> Iterator[tuple[Probe, Labels]]:
     """Probes of bootstrap samples within the classes, each with the places of the shots that it has not seen."""
     rng = np.random.default_rng(seed)

@@ -18,15 +18,15 @@ import torch
 from pydantic import Field
 
 from galaxysd.augmentation.experiment_data import ExperimentData
-from galaxysd.augmentation.filtering import difficulty, label_mismatch
+from galaxysd.augmentation.filtering import label_mismatch
 from galaxysd.augmentation.shots import Shots, draw_shots
-from galaxysd.augmentation.synthesis import need, need_of_hard
+from galaxysd.augmentation.synthesis import need
 from galaxysd.classifiers.linear_probe import as_classifier, fit_probe, log_loss
 from galaxysd.classifiers.metrics import METRICS, class_metrics, macro
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
 from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.checkpoint import read_encoder
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.types import Floats, Labels
 
 OWN: Final = "embedding"  # roles of encoders
@@ -34,7 +34,6 @@ PRETRAINED: Final = "pretrained"
 SYNTHETIC: Final = "synthetic"  # pools: with the model's own guidance, and with a low one
 VARIED: Final = "varied"
 SHARE = 0.5  # most that synthetic galaxies may be of what is drawn
-CURRICULUM = (0.8, 0.2)  # share of synthetic galaxies in the first and the second half of the training
 
 Level = int | Literal["all"]
 
@@ -52,10 +51,6 @@ class Arm(Settings):
     class_weights: bool = False
     strong: bool = Field(default=False, description="oversampling and strong augmentation")
     gammas: tuple[float, ...] = Field(default=(), description="focal loss; the best on the held-out galaxies counts")
-    curriculum: bool = Field(default=False, description="from mostly generated galaxies to mostly real galaxies")
-    hardest: bool = Field(
-        default=False, description="generated galaxies go where probes of the embedding err, not to the rarest"
-    )
     explored: bool = Field(default=False, description="run at two levels of shots only")
 
     @property
@@ -69,7 +64,7 @@ class Arm(Settings):
         return 0 if self.learner == "probe" else max(1, len(self.gammas))
 
 
-class RunSpec(Settings):
+class RunSpec(FrozenModel):
     """One run of the experiment."""
 
     arm: str
@@ -112,12 +107,9 @@ def standard_arms(
         ]
     if explore:
         arms += [
-            Arm(name="curriculum", ratio=most, curriculum=True, explored=True),
             Arm(name="low guidance", ratio=most, pool=VARIED, explored=True),
             Arm(name="unfiltered", ratio=most, filtered=False, explored=True),
         ]
-        if OWN in roles:
-            arms.append(Arm(name="hardest first", ratio=most, hardest=True, explored=True))
     return tuple(arms)
 
 
@@ -184,20 +176,15 @@ def _training(data: ExperimentData, arm: Arm, spec: RunSpec) -> _Training:
         return _Training(shots, np.empty(0, np.int64), {})
     pool, classes = data.synthetic[arm.pool], len(data.classes)
     copied = data.copied[arm.pool]
-    unseen, errors = np.zeros(len(pool), dtype=bool), None
+    unseen = np.zeros(len(pool), dtype=bool)
     if OWN in data.features:
         features, places = data.features[OWN], np.concatenate([shots.train, shots.held_out])
         known, labels = features["train"][places], data.train.labels[places]
         if arm.filtered:
             unseen = label_mismatch(features[arm.pool], pool.labels, known, labels, classes, seed=spec.seed)
-        if arm.hardest:
-            errors = difficulty(known, labels, classes, seed=spec.seed)
     kept = ~(copied | unseen) if arm.filtered else np.ones(len(pool), dtype=bool)
     left = np.bincount(pool.labels[kept], minlength=classes).tolist()
-    if errors is None:
-        counts = need(shots.counts, arm.ratio, left)
-    else:
-        counts = need_of_hard(errors, round(arm.ratio * sum(shots.counts)), left)
+    counts = need(shots.counts, arm.ratio, left)
     rng = np.random.default_rng(spec.seed)
     taken = [rng.permutation(np.flatnonzero(kept & (pool.labels == k)))[:n] for k, n in enumerate(counts)]
     refused = {"copies": int(copied.sum()), "label_mismatch": int((unseen & ~copied).sum()), "pool": len(pool)}
@@ -223,19 +210,12 @@ def _network(
     )
     found: list[tuple[float, GalaxyClassifier, Path, dict[str, Any]]] = []
     for gamma in arm.gammas or (None,):
-        where, about, start = folder, {}, None
+        where, about = folder, {}
         own = base
         if gamma is not None:
             where, about = folder / f"gamma-{gamma:g}", {"gamma": gamma}
             own = base.model_copy(update={"loss": "focal", "gamma": gamma})
-        if arm.curriculum:
-            first, second = (
-                base.model_copy(update={"synthetic_share": share, "images": settings.images // 2})
-                for share in CURRICULUM
-            )
-            start = train_classifier(train, held_out, data.classes, folder / "first", first, spec.seed)
-            where, own = folder / "second", second
-        classifier = train_classifier(train, held_out, data.classes, where, own, spec.seed, start=start)
+        classifier = train_classifier(train, held_out, data.classes, where, own, spec.seed)
         cost = log_loss(np.log(classifier.probabilities(held_out.images).clip(1e-12)), held_out.labels)
         found.append((cost, classifier, where, about))
     cost, classifier, where, about = min(found, key=lambda one: one[0])

@@ -23,7 +23,7 @@ from galaxysd.reports import figures
 from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.reports.html import Figure, Part, Section, Table, build_page
 from galaxysd.runs import Run, versions
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.stats import Estimate
 
 SHOWN = 16  # synthetic galaxies of each class on the page
@@ -31,7 +31,7 @@ WEAKEST = 2  # classes whose completeness and purity are looked at
 SERIES = (*figures.COLOURS, "#f2a65a", "#b0b7c9", "#5fa8d3", "#d98cc4", "#a3b86c", "#f4f1bb", "#8d8fe0", "#e5989b")
 
 
-class ArmScores(Settings):
+class ArmScores(FrozenModel):
     """One arm at one level of shots, as mean over the seeds."""
 
     macro: dict[str, Estimate] = Field(description="mean over the classes; interval over seeds and test galaxies")
@@ -47,7 +47,7 @@ class ArmScores(Settings):
     chosen: dict[str, tuple[float, ...]] = Field(description="what was tuned on the held-out galaxies, by seed")
 
 
-class LevelReport(Settings):
+class LevelReport(FrozenModel):
     """All arms at one level of shots."""
 
     shots: Level
@@ -62,7 +62,7 @@ class LevelReport(Settings):
     )
 
 
-class AugmentReport(Settings):
+class AugmentReport(FrozenModel):
     """`report.json`."""
 
     classes: tuple[str, ...]

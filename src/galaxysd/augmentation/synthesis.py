@@ -200,25 +200,3 @@ def need(real: Sequence[int], ratio: float, available: Sequence[int]) -> tuple[i
     for index in np.flatnonzero(above > found)[: wanted - int(found.sum())]:
         found[index] += 1
     return tuple(found.tolist())
-
-
-def need_of_hard(difficulty: Sequence[float], total: int, available: Sequence[int]) -> tuple[int, ...]:
-    """How many synthetic galaxies each class gets if they go where a classifier errs: shares as the difficulty.
-
-    Args:
-        difficulty: of each class [K], in [0, 1]; if all are 0, every class counts alike.
-        total: synthetic galaxies that are wanted.
-        available: synthetic galaxies of each class [K].
-    """
-    hard, left = np.asarray(difficulty, dtype=np.float64), np.asarray(available, dtype=np.int64)
-    weights = hard if hard.sum() > 0 else np.ones(len(left))
-    found = np.zeros(len(left), dtype=np.int64)
-    while (missing := min(total, int(left.sum())) - int(found.sum())) > 0:
-        open_weights = np.where(found < left, weights, 0.0)
-        if not open_weights.sum():  # only easy classes have synthetic galaxies left
-            open_weights = (found < left).astype(np.float64)
-        extra = np.floor(missing * open_weights / open_weights.sum()).astype(np.int64)
-        if not extra.any():  # fewer synthetic galaxies than classes are left to give
-            extra[np.argsort(-open_weights, kind="stable")[:missing]] = 1
-        found = np.minimum(found + extra, left)
-    return tuple(found.tolist())

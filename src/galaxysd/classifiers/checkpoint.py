@@ -30,14 +30,14 @@ from galaxysd.encoders.galaxyemb import BLOCK, fingerprint
 from galaxysd.errors import InputError
 from galaxysd.io import sha256_of
 from galaxysd.runs import versions
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Floats, Pixels
 
 FORMAT = 1
 WEIGHTS = "classifier.safetensors"
 
 
-class ClassifierRecord(Settings):
+class ClassifierRecord(FrozenModel):
     """`galaxysd.json`: what a folder of weights means."""
 
     format: int = FORMAT

@@ -31,7 +31,7 @@ from galaxysd.data.framing import Framing
 from galaxysd.encoders.feature_table import METADATA, DatasetImages, PlainImages
 from galaxysd.errors import InputError
 from galaxysd.io import progress, replacing
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Floats, Pixels
 
 
@@ -131,7 +131,7 @@ def load_predictor(folders: Sequence[str | Path], device: torch.device | None = 
     return VoteEnsemble([VoteClassifier.load(folder, device) for folder in folders])
 
 
-class PredictionReport(Settings):
+class PredictionReport(FrozenModel):
     """What `predict_table` did."""
 
     file: str = Field(description="the table")

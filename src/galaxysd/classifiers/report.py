@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from galaxysd.classifiers.calibration import Reliability, reliability
 from galaxysd.classifiers.metrics import METRICS, ClassificationScores, Measure, measure
 from galaxysd.classifiers.train import GalaxyClassifier
 from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.io import write_atomically
+from galaxysd.metrics.calibration import Reliability, reliability
 from galaxysd.reports import figures
 from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.reports.html import Figure, Section, Table, build_page

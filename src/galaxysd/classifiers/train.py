@@ -16,14 +16,15 @@ from pydantic import Field
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from galaxysd.classifiers import calibration, losses, transforms
+from galaxysd.classifiers import losses, transforms
 from galaxysd.classifiers.checkpoint import ClassifierRecord, TrainedNetwork
 from galaxysd.classifiers.network import ClassifierNetwork, make_network
 from galaxysd.classifiers.transforms import StrongAugmentation
 from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
+from galaxysd.metrics import calibration
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.ema import swapped
 from galaxysd.training.fit import Batch, Budget, FitSettings, fit
@@ -61,14 +62,13 @@ class ClassifierSettings(Settings):
     )
 
 
-class ClassifierTraining(Settings):
+class ClassifierTraining(FrozenModel):
     """What makes two trainings the same."""
 
     settings: ClassifierSettings
     classes: tuple[str, ...] = Field(min_length=2)
     train: str = Field(description="hash of the training galaxies")
     held_out: str = Field(description="hash of those the temperature is chosen on")
-    start: str | None = Field(default=None, description="hash of the classifier that training starts from")
 
 
 class GalaxyClassifier(TrainedNetwork):
@@ -186,8 +186,6 @@ def train_classifier(
     folder: str | Path,
     settings: ClassifierSettings,
     seed: int = 0,
-    *,
-    start: GalaxyClassifier | None = None,
 ) -> GalaxyClassifier:
     """Train a classifier, or read it where that was done before; an interrupted training goes on.
 
@@ -198,13 +196,12 @@ def train_classifier(
         folder: run folder; the classifier is in `folder/model`, checkpoints go when it is there.
         settings: how.
         seed: of the weights and of every draw, in place of the one in `settings.fit`.
-        start: a classifier of the same network and classes to go on from, e.g. one trained on synthetic galaxies.
 
     Raises:
         InputError: a label without a class, one class only, no galaxies, or the folder holds another training.
     """
     settings = settings.model_copy(update={"fit": settings.fit.model_copy(update={"seed": seed})})
-    result, classifier = continue_training(train, held_out, classes, folder, settings, start=start)
+    result, classifier = continue_training(train, held_out, classes, folder, settings)
     if not result["done"]:
         raise InputError(f"{folder}: the training was interrupted; the same command goes on")
     for left in Path(folder).glob(f"{checkpoint.PREFIX}*"):
@@ -219,7 +216,6 @@ def continue_training(
     folder: str | Path,
     settings: ClassifierSettings,
     *,
-    start: GalaxyClassifier | None = None,
     images: int | None = None,
     minutes: float | None = None,
     about: dict[str, Any] | None = None,
@@ -243,7 +239,6 @@ def continue_training(
         classes=classes,
         train=_hash(train),
         held_out=_hash(held_out),
-        start=None if start is None else start.hash,
     )
     run = Run.open(folder, identity)
     total = settings.images if images is None else images
@@ -251,8 +246,6 @@ def continue_training(
         return {**run.summary, "already_done": True}, GalaxyClassifier.load(run.folder / "model")
     torch.manual_seed(settings.fit.seed)
     network = make_network(settings.network, len(classes))
-    if start is not None:
-        _adopt(network, start, settings.network, classes)
     weights = torch.ones(len(classes))
     if settings.class_weights:
         drawn = np.bincount(train.labels, weights=drawing_probabilities(train, settings), minlength=len(classes))
@@ -315,12 +308,6 @@ def _check(train: GalaxySet, held_out: GalaxySet, classes: tuple[str, ...]) -> N
         raise InputError(f"training: every galaxy is of class {classes[only.pop()]!r}; a classifier needs two classes")
     if len(held_out) and held_out.size != train.size:
         raise InputError(f"held-out: images of {held_out.size} px; those of the training have {train.size}")
-
-
-def _adopt(network: nn.Module, start: GalaxyClassifier, settings: ClassifierNetwork, classes: tuple[str, ...]) -> None:
-    if start.record.network != settings or start.classes != classes:
-        raise InputError("training: the classifier to start from has another network or other classes")
-    network.load_state_dict(start.network.state_dict())
 
 
 def _hash(examples: GalaxySet) -> str:

@@ -31,7 +31,7 @@ from galaxysd.data.sources import ImageSource
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.errors import InputError
 from galaxysd.io import progress, replacing
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Features, Pixels
 
 TABLE = "features.parquet"
@@ -40,7 +40,7 @@ METADATA = b"galaxysd"
 Batches = Iterator[tuple[list[str], list[str | None], Pixels]]  # ids, splits, uint8 [B, S, S, 3]
 
 
-class EmbedReport(Settings):
+class EmbedReport(FrozenModel):
     """What `embed` did."""
 
     file: str = Field(description="the table")
@@ -54,7 +54,7 @@ class EmbedReport(Settings):
     already_done: bool = Field(default=False, description="the table was there already")
 
 
-class TableInfo(Settings):
+class TableInfo(FrozenModel):
     """What the metadata of a table says."""
 
     encoder: str

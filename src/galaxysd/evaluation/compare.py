@@ -16,11 +16,11 @@ from galaxysd.errors import InputError
 from galaxysd.evaluation.evaluate import GENERATED, Report
 from galaxysd.evaluation.report import QUESTIONS, low_is_good, number, sheet_of
 from galaxysd.reports.html import Figure, Part, Section, Table, build_page
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.stats import Estimate, Score
 
 
-class Difference(Settings):
+class Difference(FrozenModel):
     """One metric of two generators."""
 
     axis: str
@@ -32,7 +32,7 @@ class Difference(Settings):
     better: int | None = Field(description="1 or 2; null: the interval of the difference holds 0, or there is none")
 
 
-class Comparison(Settings):
+class Comparison(FrozenModel):
     """Two generators."""
 
     models: tuple[str, str]

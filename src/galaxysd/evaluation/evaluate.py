@@ -50,7 +50,7 @@ from galaxysd.metrics.photometry import pixel_histograms
 from galaxysd.metrics.power_spectrum import mean_spectrum, power_spectra, spectrum_distance
 from galaxysd.reports import figures
 from galaxysd.runs import Run, versions
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.stats import Score, unmeasured
 from galaxysd.types import Pixels
 
@@ -74,7 +74,7 @@ class EvaluationSettings(Settings):
     data: DataSettings = Field(default=DataSettings(), description="which answers are believed")
 
 
-class EvaluationIdentity(Settings):
+class EvaluationIdentity(FrozenModel):
     """What makes two reports the same."""
 
     settings: EvaluationSettings
@@ -84,7 +84,7 @@ class EvaluationIdentity(Settings):
     datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
 
 
-class Report(Settings):
+class Report(FrozenModel):
     """`report.json`."""
 
     model: str = Field(description="the generator, or where its images are")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.stats import Score
 
 
@@ -67,7 +67,7 @@ GOALS: dict[str, tuple[Goal, ...]] = {
 }
 
 
-class Verdict(Settings):
+class Verdict(FrozenModel):
     """Whether a generator reaches the goals of an axis."""
 
     axis: str

@@ -59,7 +59,7 @@ def realism(features: Features, k: int, seed: int) -> dict[str, Score]:
         "kernel distance": _judged(lambda one: kid(one, real, seed=seed), features, straw, seed),
         "precision": _judged(lambda one: prdc(one, real, k=k).precision, features, straw, seed),
         "density": _judged(lambda one: prdc(one, real, k=k).density(seed=seed), features, straw, seed),
-        "two-sample AUC": _judged(lambda one: c2st(one, real, seed=seed).auc, features, straw, seed),
+        "two-sample AUC": _judged(lambda one: c2st(one, real, seed=seed), features, straw, seed),
     }
 
 

@@ -30,7 +30,7 @@ from galaxysd.metrics.kid import kid
 from galaxysd.metrics.prdc import prdc
 from galaxysd.reports import figures
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.stats import LEAST, Estimate, bootstrap
 
 
@@ -43,7 +43,7 @@ class SweepSettings(Settings):
     steps: tuple[int, ...] = Field(default=(6, 12), min_length=1, description="noise levels")
 
 
-class SweepIdentity(Settings):
+class SweepIdentity(FrozenModel):
     """What makes two sweeps the same."""
 
     sweep: SweepSettings
@@ -53,7 +53,7 @@ class SweepIdentity(Settings):
     datasets: tuple[str, ...]
 
 
-class SweepPoint(Settings):
+class SweepPoint(FrozenModel):
     """What one setting reaches."""
 
     sampling: SamplingSettings | None = Field(description="null: real galaxies")
@@ -74,7 +74,7 @@ class SweepPoint(Settings):
         return f"{text} (own)" if self.own else text
 
 
-class Sweep(Settings):
+class Sweep(FrozenModel):
     """`sweep.json`."""
 
     model: str

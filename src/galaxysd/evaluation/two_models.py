@@ -20,7 +20,7 @@ from galaxysd.generation.synthesize import synthesize_like
 from galaxysd.io import write_atomically
 from galaxysd.metrics.memorization import two_models
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.stats import Score, bootstrap
 
 
@@ -32,7 +32,7 @@ class TwoModelSettings(Settings):
     seed: int = Field(default=0, ge=0)
 
 
-class TwoModelIdentity(Settings):
+class TwoModelIdentity(FrozenModel):
     """What makes two comparisons the same."""
 
     settings: TwoModelSettings
@@ -40,7 +40,7 @@ class TwoModelIdentity(Settings):
     datasets: tuple[str, ...]
 
 
-class TwoModelTest(Settings):
+class TwoModelTest(FrozenModel):
     """`twins.json`."""
 
     models: tuple[str, str]

@@ -20,7 +20,7 @@ from galaxysd.diffusion.condition import Condition
 from galaxysd.evaluation.reader import Readers, ReaderSettings, train_reader
 from galaxysd.metrics.consistency import Reading, right_shares
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.training.fit import Batch
 from galaxysd.types import Flags, Floats
 
@@ -60,7 +60,7 @@ class LabelledImages:
         return self.told.fractions.double().numpy(), self.told.known.numpy()
 
 
-class SchoolIdentity(Settings):
+class SchoolIdentity(FrozenModel):
     """What makes two trainings of this file the same."""
 
     settings: ReaderSettings

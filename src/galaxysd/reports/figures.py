@@ -18,7 +18,7 @@ from galaxysd.metrics.morphology import measured_values
 from galaxysd.metrics.photometry import BANDS
 from galaxysd.metrics.power_spectrum import Curve
 from galaxysd.reports import contact_sheet
-from galaxysd.stats import Estimate, Score
+from galaxysd.stats import Score
 from galaxysd.types import Floats
 
 if TYPE_CHECKING:
@@ -259,30 +259,6 @@ def front(points: Sequence[Point]) -> bytes:
         else:
             continue
         taken.append(box)
-    return png(figure)
-
-
-def bars(values: Mapping[str, Estimate], *, label: str) -> bytes:
-    """Horizontal bars with their 95 % intervals.
-
-    Args:
-        values: by name, the first on top.
-        label: of the axis, with unit.
-    """
-    figure = new_figure(34 * len(values) + 90)
-    axes = panel(figure, 1, 1, 1, xlabel=label)
-    middle = np.array([one.value for one in values.values()])
-    ends = np.array([(one.low, one.high) for one in values.values()]).T
-    places = np.arange(len(values))
-    axes.barh(places, middle, height=0.62, color=GENERATED, alpha=0.75)
-    axes.hlines(places, *ends, color=INK, linewidth=1.6)
-    axes.set_yticks(places, list(values), color=INK)
-    axes.invert_yaxis()
-    right = max(0.0, float(ends.max()), float(middle.max()))
-    for place, one in enumerate(values.values()):
-        text = f"  {one.value:.3g}"
-        axes.text(max(one.high, one.value, 0.0), place, text, color=FAINT, va="center", fontsize=9)
-    axes.set_xlim(right=right + 0.08 * (right - min(0.0, float(ends.min()))))
     return png(figure)
 
 

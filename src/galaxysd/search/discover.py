@@ -46,7 +46,7 @@ from galaxysd.search.score import Engine, broken_images, score_survey
 from galaxysd.search.survey import Survey
 from galaxysd.search.target import SearchTarget, Seen, combination_seen, make_target, warnings_of
 from galaxysd.search.training_set import BACKGROUND, UNLABELLED, Group, gallery, generated_groups, split
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.types import Pixels
 
 
@@ -72,7 +72,7 @@ class DiscoverSettings(Settings):
     mapped: int = Field(default=40, ge=0, description="candidates with an occlusion map, on the page")
 
 
-class DiscoverIdentity(Settings):
+class DiscoverIdentity(FrozenModel):
     """What makes two searches the same."""
 
     settings: DiscoverSettings
@@ -87,7 +87,7 @@ class DiscoverIdentity(Settings):
     answers: tuple[str, ...] = Field(description="vetted galaxies, id:answer")
 
 
-class DiscoverReport(Settings):
+class DiscoverReport(FrozenModel):
     """What a search did."""
 
     out: str = Field(description="folder of the round")

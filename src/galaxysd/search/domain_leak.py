@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import Field
 
 from galaxysd.metrics.c2st import area
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.stats import Estimate, bootstrap
 from galaxysd.types import Floats, Pixels
 
@@ -19,7 +19,7 @@ QUALITY = 90  # of the JPEG every image goes through
 TOLERANCE = 0.1  # distance from chance up to which the probe counts as failed
 
 
-class DomainLeakTest(Settings):
+class DomainLeakTest(FrozenModel):
     """Can the score tell generated from real galaxies, none of which are what is looked for?"""
 
     area: Estimate = Field(

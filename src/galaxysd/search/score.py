@@ -24,7 +24,7 @@ from galaxysd.errors import InputError
 from galaxysd.io import replacing
 from galaxysd.search.ray_engine import on_ray
 from galaxysd.search.survey import Chunk, Survey, read_chunk
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Floats, Pixels
 
 Ranker = Callable[[Pixels], tuple[Floats, Floats]]  # uint8 [B, S, S, 3] -> score [B], spread [B]
@@ -34,7 +34,7 @@ ENGINES: tuple[Engine, ...] = ("process", "ray")
 SCHEMA = pa.schema([("id", pa.string()), ("score", pa.float64()), ("spread", pa.float64()), ("problem", pa.string())])
 
 
-class ScoreReport(Settings):
+class ScoreReport(FrozenModel):
     """What scoring did."""
 
     images: int = Field(description="images of the survey")

@@ -23,13 +23,13 @@ from galaxysd.data.decode import BadImage, decode
 from galaxysd.data.framing import Framing
 from galaxysd.data.sources import ImageSource
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Pixels
 
 CHUNK = 1024  # images, about; a Parquet chunk holds whole row groups
 
 
-class Chunk(Settings):
+class Chunk(FrozenModel):
     """Some images of one file or folder."""
 
     index: int = Field(ge=0, description="place among the chunks of the survey")

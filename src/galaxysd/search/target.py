@@ -23,14 +23,14 @@ from galaxysd.diffusion.data import DataSettings, believed
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
 from galaxysd.prompts.morphology import Morphology
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 
 KindName = Literal["target", "no_feature", "other_host", "background"]
 
 THIN = 10  # training galaxies with a combination from which it counts as seen
 
 
-class Kind(Settings):
+class Kind(FrozenModel):
     """One kind of galaxy to generate."""
 
     name: KindName
@@ -38,7 +38,7 @@ class Kind(Settings):
     caption: str = Field(description="the same in words")
 
 
-class SearchTarget(Settings):
+class SearchTarget(FrozenModel):
     """The target, its hard negatives, and what the generator knows of them."""
 
     target: Kind
@@ -52,7 +52,7 @@ class SearchTarget(Settings):
         return (self.target, *self.hard_negatives)
 
 
-class Seen(Settings):
+class Seen(FrozenModel):
     """How much of a target's combination of answers labelled training galaxies show."""
 
     galaxies: int = Field(ge=0, description="training galaxies with every answer of the target")

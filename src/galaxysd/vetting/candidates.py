@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, StringConstraints, mode
 
 from galaxysd.catalog.catalog import first_line
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 
 MOST_IMAGE = 4 * 2**20  # bytes
 
@@ -40,7 +40,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVali
 Line = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_clean)]
 
 
-class Search(Settings):
+class Search(FrozenModel):
     """What was searched for, where and with what."""
 
     name: Name = Field(description="unique in a store, e.g. 'dust lanes, round 2'")
@@ -51,7 +51,7 @@ class Search(Settings):
     galaxies: int = Field(ge=1, description="galaxies that were scored, candidates or not")
 
 
-class Candidate(Settings):
+class Candidate(FrozenModel):
     """One galaxy that a search put forward."""
 
     id: Name = Field(description="of the galaxy in its survey")

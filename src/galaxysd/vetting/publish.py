@@ -24,7 +24,7 @@ from galaxysd.data.framing import Framing
 from galaxysd.errors import InputError
 from galaxysd.io import replacing, sha256_of
 from galaxysd.reports.html import Part, Table
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.stats import Estimate
 from galaxysd.types import Pixels
 from galaxysd.vetting.agreement import Verdict, VerdictRule, agreement
@@ -50,7 +50,7 @@ class PublishSettings(Settings):
     seed: int = Field(default=0, ge=0, description="of the draws behind the intervals")
 
 
-class PublishReport(Settings):
+class PublishReport(FrozenModel):
     """Content of `catalogue.json`."""
 
     title: str
