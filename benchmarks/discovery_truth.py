@@ -41,9 +41,15 @@ from galaxysd.diffusion.recipe import Recipe, train
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.encoders.registry import load_encoder
 from galaxysd.runs import Run
-from galaxysd.search.domain_leak import jpeg_roundtrip
 from galaxysd.search.explanations import nearest
-from galaxysd.search.ranker import RankerSettings, domain_shift, features_of, fit_members, shift_features
+from galaxysd.search.ranker import (
+    RankerSettings,
+    domain_shift,
+    features_of,
+    fit_members,
+    jpeg_roundtrip,
+    shift_features,
+)
 from galaxysd.search.target import make_target
 from galaxysd.search.training_set import Group, generated_groups
 from galaxysd.settings import Settings

@@ -9,9 +9,9 @@ import pytest
 from tiny_model import save_tiny_model
 
 from galaxysd.augmentation import experiment as module
-from galaxysd.augmentation import real_split, synthesis
-from galaxysd.augmentation.experiment import augment
-from galaxysd.augmentation.plan import AugmentSettings, Plan
+from galaxysd.augmentation import experiment_data as real_split
+from galaxysd.augmentation import synthesis
+from galaxysd.augmentation.experiment import AugmentSettings, Plan, augment
 from galaxysd.augmentation.report import AugmentReport, summary, write_report
 from galaxysd.augmentation.synthesis import SynthesisSettings
 from galaxysd.classifiers.class_rules import ClassRule, ClassRules
@@ -119,7 +119,7 @@ def test_what_is_missing_is_made_again_alike(
     lost = [line for line in lines if '"dreams-x2-6-1"' in line]
     (out / "metrics.jsonl").write_text("\n".join(line for line in lines if line not in lost) + "\n")
     (out / "done.json").unlink()
-    monkeypatch.setattr(module, "dream_pool", lambda *_: pytest.fail("dreamed again"))
+    monkeypatch.setattr(module, "synthesize_pool", lambda *_: pytest.fail("dreamed again"))
     go(toy, out, model, settings, workers=workers)
     assert rows(out) == before and len(lost) == 1
     monkeypatch.setattr(module, "_run_all", lambda *_: pytest.fail("a finished experiment was made again"))
@@ -152,7 +152,7 @@ def test_own_labels_test_with_galaxies_that_the_generator_has_not_seen(
     monkeypatch.setattr(module, "_run_all", lambda *_: None)
     monkeypatch.setattr(module, "_deliver", lambda *_: None)
     keep = module.write_experiment_data
-    monkeypatch.setattr(module, "write_bench", lambda *given: (found.append(given), keep(*given)))
+    monkeypatch.setattr(module, "write_experiment_data", lambda *given: (found.append(given), keep(*given)))
     go(toy, tmp_path / "out", model, settings, labels=table, images=images)
     _, classes, train, test, *_ = found[0]
     catalog = pl.read_parquet(toy / "catalog.parquet")

@@ -65,7 +65,7 @@ def test_a_network_learns_from_real_galaxies_and_dreams(
     data: ExperimentData, tiny: ClassifierSettings, tmp_path: Path, trainings: list
 ) -> None:
     found = run_spec(data, Arm(name="synthetic", ratio=2), CELL, tiny, tmp_path)
-    train, held, settings, _ = trainings[0]
+    train, held, settings = trainings[0]
     assert found.row["real"] == [10, 10, 10] and found.row["synthetic"] == [20, 20, 20]
     assert (~train.synthetic).sum() == 24 and len(held) == 6 and not held.synthetic.any()
     assert not set(train.ids) & set(held.ids) and not set(train.ids) & set(data.test.ids)

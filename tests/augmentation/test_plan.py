@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from galaxysd.augmentation.experiment import AugmentSettings, Plan, plan_runs
 from galaxysd.augmentation.methods import OWN, standard_arms
-from galaxysd.augmentation.plan import AugmentSettings, Plan, plan_runs
 from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
 

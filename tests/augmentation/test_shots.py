@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxysd.augmentation.shots import draw_shots
+from galaxysd.augmentation.methods import draw_shots
 from galaxysd.errors import InputError
 
 NAMES = ("a", "b", "c")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_model import save_tiny_model
 
-from galaxysd.encoders.baselines import PixelEncoder
+from galaxysd.encoders.registry import PixelEncoder
 from galaxysd.metrics.ranking import completeness_at
 from galaxysd.runs import Run
 

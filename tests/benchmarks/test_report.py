@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxysd.encoders.baselines import PixelEncoder
+from galaxysd.encoders.registry import PixelEncoder
 from galaxysd.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package

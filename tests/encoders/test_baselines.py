@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from galaxysd.encoders.baselines import PixelEncoder, untrained
 from galaxysd.encoders.galaxyemb import EncoderSettings
+from galaxysd.encoders.registry import PixelEncoder, untrained
 from galaxysd.errors import InputError
 
 TINY = EncoderSettings(patch=4, widths=(16, 16), blocks=1)

@@ -12,9 +12,9 @@ from PIL import Image
 from galaxysd.data.dataset import Dataset
 from galaxysd.data.framing import Framing
 from galaxysd.encoders import feature_table as module
-from galaxysd.encoders.baselines import PixelEncoder
 from galaxysd.encoders.feature_table import TABLE, FeatureTable, embed
 from galaxysd.encoders.galaxyemb import EightOrientations
+from galaxysd.encoders.registry import PixelEncoder
 from galaxysd.errors import InputError
 from galaxysd.types import Features, Pixels
 

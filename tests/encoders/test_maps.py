@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from galaxysd.encoders.maps import PretrainedMaps
+from galaxysd.encoders.pretrained import PretrainedMaps
 from galaxysd.errors import InputError
 
 transformers = pytest.importorskip("transformers")

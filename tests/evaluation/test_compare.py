@@ -16,7 +16,7 @@ from galaxysd.evaluation.compare import (
     write_comparison,
 )
 from galaxysd.evaluation.evaluate import GENERATED, Report
-from galaxysd.evaluation.goals import verdicts
+from galaxysd.evaluation.scores import verdicts
 from galaxysd.stats import Estimate, Score, unmeasured
 
 FLOOR = Estimate(value=0.5, low=0.4, high=0.6, n=100)

@@ -15,7 +15,7 @@ from galaxysd.evaluation.reader import ReaderSettings
 from galaxysd.evaluation.report import summary, write_page
 
 READER = ReaderSettings(readers=1, widths=(16, 16), images=128)
-SETTINGS = EvaluationSettings(n=16, measured=4, readers=READER, school=READER)
+SETTINGS = EvaluationSettings(n=16, measured=4, readers=READER, cas=READER)
 
 
 def judge(places: dict[str, Path], out: Path, settings: EvaluationSettings = SETTINGS) -> Report:
@@ -44,7 +44,15 @@ def made(places: dict[str, Path]) -> tuple[Path, Report]:
 
 def test_every_axis_is_there_and_a_random_network_is_seen_through(made: tuple[Path, Report]) -> None:
     out, report = made
-    axes = {"realism", "appearance", "morphology", "consistency", "diversity", "memory", "usefulness"}
+    axes = {
+        "realism",
+        "appearance",
+        "morphology",
+        "consistency",
+        "diversity",
+        "memory",
+        "classification accuracy score",
+    }
     assert set(report.scores) == axes
     assert Report.parse(json.loads((out / "report.json").read_text()), "report.json") == report
     kernel = report.scores["realism"]["kernel distance"]
@@ -97,7 +105,7 @@ def test_given_images_are_judged_with_what_is_known_of_them(
         (folder / f"{index:02}.png").write_bytes(encode_png(image))
     untold = judge_images(places, tmp_path / "untold", folder)
     assert untold.sampling is None and untold.images == 16 and untold.per_class == {}
-    for axis in ("consistency", "usefulness"):
+    for axis in ("consistency", "classification accuracy score"):
         assert all(one.value is None and "without conditions" in str(one.note) for one in untold.scores[axis].values())
     spread = untold.scores["diversity"]["spread within kinds"]
     assert spread.value is None and "without conditions" in str(spread.note)
@@ -110,7 +118,7 @@ def test_given_images_are_judged_with_what_is_known_of_them(
     frame.write_parquet(folder / "manifest.parquet")
     told = judge_images(places, tmp_path / "told", folder)
     assert told.scores["consistency"]["accuracy"].value is not None
-    assert told.scores["usefulness"]["accuracy when taught by"].value is not None
+    assert told.scores["classification accuracy score"]["accuracy"].value is not None
 
 
 def test_a_model_or_images_but_not_both_or_none(places: dict[str, Path], tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from galaxysd.evaluation.goals import GOALS, verdicts
+from galaxysd.evaluation.scores import GOALS, verdicts
 from galaxysd.stats import Estimate, Score, unmeasured
 
 
@@ -26,7 +26,7 @@ def scored(value: float, real_baseline: float) -> Score:
         ("consistency", "accuracy", 0.93, 0.9, 0.89),
         ("diversity", "coverage", 0.5, 0.41, 0.39),
         ("memory", "nearer than 1 % of real", 0.01, 0.0, 0.001),
-        ("usefulness", "accuracy when taught by", 0.5, 0.46, 0.44),
+        ("classification accuracy score", "accuracy", 0.5, 0.46, 0.44),
         ("morphology", "Gini", 0.1, 0.29, 0.31),
     ],
 )

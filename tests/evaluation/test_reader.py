@@ -9,8 +9,8 @@ import torch
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion.condition import Condition
 from galaxysd.errors import InputError
+from galaxysd.evaluation.cas import LabelledImages, classification_accuracy
 from galaxysd.evaluation.reader import ReaderNetwork, ReaderSettings, cross_entropy
-from galaxysd.evaluation.usefulness import LabelledImages, taught_by
 
 TREE = DecisionTree.load("gz2")
 SMALL = ReaderSettings(readers=1, widths=(16, 32), images=1280)
@@ -37,7 +37,7 @@ def stripes(n: int, seed: int, *, lie: bool = False) -> LabelledImages:
 
 def taught(folder: Path, teachers: LabelledImages, source: str = "toy") -> float:
     test = stripes(100, 2)
-    return float(taught_by(source, teachers, stripes(20, 1), test, TREE, folder, SMALL).mean())
+    return float(classification_accuracy(source, teachers, stripes(20, 1), test, TREE, folder, SMALL).mean())
 
 
 def test_it_learns_from_true_teachers_and_not_from_liars(tmp_path: Path) -> None:

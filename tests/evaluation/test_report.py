@@ -7,8 +7,8 @@ import pytest
 
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.evaluation.evaluate import GENERATED, Report
-from galaxysd.evaluation.goals import verdicts
 from galaxysd.evaluation.report import summary, two_models_verdict, verdict, write_page
+from galaxysd.evaluation.scores import verdicts
 from galaxysd.evaluation.sweep import Sweep, SweepPoint
 from galaxysd.evaluation.two_models import TwoModelTest
 from galaxysd.stats import Estimate, Score, unmeasured
@@ -30,7 +30,7 @@ def report(tmp_path: Path) -> Report:
     axes = {
         "realism": {"Fréchet distance": scored(2.0), "kernel distance": scored(0.0)},
         "memory": {"nearer than 1 % of real": scored(0.0, {"training copies": 1.0})},
-        "usefulness": {"accuracy when taught by": unmeasured("the images come without conditions", seed=0)},
+        "classification accuracy score": {"accuracy": unmeasured("the images come without conditions", seed=0)},
     }
     kind = {
         "Fréchet distance": unmeasured("too few", seed=0).model_copy(update={"negative_controls": {"any kind": None}})
@@ -70,7 +70,7 @@ def test_the_summary_opens_with_the_goals_and_counts_what_was_left_out(report: R
     lines = summary(report, twins(0.9)).splitlines()
     assert lines[1].startswith("realism: goals not met: Fréchet distance 2, goal not met (at most 3 times the floor")
     assert lines[2].startswith("memory: goals met")
-    assert lines[3].startswith("usefulness: not fully measured")
+    assert lines[3].startswith("classification accuracy score: not fully measured")
     assert lines[4] == "left out: 2 images that cannot be used, listed in rejected.parquet"
     assert any("two models (a, b): agreement 0.9" in line for line in lines)
 

@@ -13,7 +13,7 @@ from galaxysd.evaluation.reader import ReaderSettings
 from galaxysd.evaluation.sweep import Sweep, SweepSettings, front, sweep
 
 READER = ReaderSettings(readers=1, widths=(16, 16), images=128)
-SETTINGS = EvaluationSettings(n=16, readers=READER, school=READER)
+SETTINGS = EvaluationSettings(n=16, readers=READER, cas=READER)
 GRID = SweepSettings(n=12, guidance=(1.0, 3.0), to_level=(1.0,), steps=(1, 4))
 
 

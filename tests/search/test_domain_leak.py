@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from galaxysd.search.domain_leak import jpeg_roundtrip, probe
+from galaxysd.search.ranker import domain_leak_test, jpeg_roundtrip
 
 
 def test_a_score_that_knows_the_style_fails_and_another_passes() -> None:
     rng = np.random.default_rng(0)
     real = rng.beta(1, 9, 300)
-    assert probe(real, rng.beta(1, 9, 200), seed=0).passed
-    shifted = probe(real, rng.beta(2, 5, 200), seed=0)
+    assert domain_leak_test(real, rng.beta(1, 9, 200), seed=0).passed
+    shifted = domain_leak_test(real, rng.beta(2, 5, 200), seed=0)
     assert not shifted.passed and shifted.area.low > 0.6
-    below = probe(rng.beta(2, 5, 300), rng.beta(1, 9, 200), seed=0)
+    below = domain_leak_test(rng.beta(2, 5, 300), rng.beta(1, 9, 200), seed=0)
     assert not below.passed and below.area.high < 0.4
 
 

@@ -6,7 +6,7 @@ import pytest
 from toy_survey import toy_dataset
 
 from galaxysd.errors import InputError
-from galaxysd.search.rounds import read_answers
+from galaxysd.search.known import read_answers
 from galaxysd.search.survey import Survey
 
 

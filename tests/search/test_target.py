@@ -41,7 +41,7 @@ def captions(search_target: SearchTarget) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "no_feature", "other_host"),
+    ("prompt", "without", "elsewhere"),
     [
         ("early-type galaxy, {dust lane:1.3}", "smooth", "features or disk-shaped, {dust lane:1.3}"),
         ("in-between round galaxy, dust lane", "in-between round galaxy", "features or disk-shaped, dust lane"),

@@ -15,8 +15,7 @@ from toy_search import SEARCH, candidates
 
 from galaxysd.errors import InputError
 from galaxysd.io import sha256_of
-from galaxysd.vetting.charts import sexagesimal
-from galaxysd.vetting.publish import PublishSettings, publish, read_report
+from galaxysd.vetting.publish import PublishSettings, publish, read_report, sexagesimal
 from galaxysd.vetting.store import VettingStore
 
 Vote = Callable[..., None]

@@ -19,15 +19,69 @@ from pydantic import Field
 
 from galaxysd.augmentation.experiment_data import ExperimentData
 from galaxysd.augmentation.filtering import label_mismatch
-from galaxysd.augmentation.shots import Shots, draw_shots
 from galaxysd.augmentation.synthesis import need
 from galaxysd.classifiers.linear_probe import as_classifier, fit_probe, log_loss
 from galaxysd.classifiers.metrics import METRICS, class_metrics, macro
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
 from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.checkpoint import read_encoder
+from galaxysd.errors import InputError
 from galaxysd.settings import FrozenModel, Settings
 from galaxysd.types import Floats, Labels
+
+EVERY = 5  # every fifth galaxy of a class is held out
+LEAST = 3  # galaxies a class needs: two to learn from and one to hold out
+
+
+@dataclass(frozen=True)
+class Shots:
+    """One draw.
+
+    Attributes:
+        train: places of the galaxies to learn from.
+        held_out: places of those for validation, disjoint.
+        counts: galaxies of each class, both kinds together [K].
+    """
+
+    train: Labels
+    held_out: Labels
+    counts: tuple[int, ...]
+
+
+def draw_shots(labels: Labels, classes: Sequence[str], shots: int | None, seed: int) -> Shots:
+    """Draw the galaxies of one experiment.
+
+    Args:
+        labels: class of each training galaxy [N].
+        classes: names of the K classes.
+        shots: galaxies per class; a class that has fewer gives all. None: all of them.
+        seed: of the draw.
+
+    Raises:
+        InputError: a class has fewer than three galaxies, or no class has as many as `shots`.
+    """
+    available = np.bincount(labels, minlength=len(classes))
+    for name, count in zip(classes, available, strict=True):
+        if count < LEAST:
+            raise InputError(f"class {name!r}: {count} training galaxies; at least {LEAST} are needed")
+    if shots is not None and shots < LEAST:
+        raise InputError(f"shots {shots}: at least {LEAST} galaxies per class are needed")
+    if shots is not None and shots > available.max():
+        raise InputError(
+            f"shots {shots}: no class has as many training galaxies, the largest has {available.max()}; use 'all'"
+        )
+    rng = np.random.default_rng(seed)
+    train, held_out = [], []
+    for index in range(len(classes)):
+        order = rng.permutation(np.flatnonzero(labels == index))[:shots]
+        held_out.append(order[::EVERY])  # a larger draw also holds out what a smaller one does
+        train.append(np.delete(order, np.s_[::EVERY]))
+    return Shots(
+        np.concatenate(train),
+        np.concatenate(held_out),
+        tuple(len(a) + len(b) for a, b in zip(train, held_out, strict=True)),
+    )
+
 
 OWN: Final = "embedding"  # roles of encoders
 PRETRAINED: Final = "pretrained"

@@ -8,7 +8,6 @@
 The folder alone is enough to classify. A missing, tampered or pickled file is refused by name.
 """
 
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,18 +16,15 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
 from torch import nn
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.classifiers.network import PREPARATION, BackboneNetwork, ClassifierNetwork, ProbeNetwork, rebuild_network
 from galaxysd.data.transforms import dihedral
-from galaxysd.diffusion.folder import RECORD, read_json, refuse_changed, refuse_incomplete
 from galaxysd.encoders.checkpoint import save_encoder
 from galaxysd.encoders.galaxyemb import BLOCK, fingerprint
 from galaxysd.errors import InputError
-from galaxysd.io import sha256_of
+from galaxysd.io import RECORD, check_sums, check_weights, load_weights, read_json, save_weights
 from galaxysd.runs import versions
 from galaxysd.settings import FrozenModel
 from galaxysd.types import Floats, Pixels
@@ -117,24 +113,13 @@ class TrainedNetwork:
         Raises:
             InputError: the folder holds something else, or cannot be written.
         """
-        folder = Path(folder)
-        if folder.exists() and not (folder / WEIGHTS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: exists and is not a classifier folder; choose another")
-        temporary = folder.with_name(folder.name + ".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            temporary.mkdir(parents=True)
-            tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-            save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
-            self._write_surroundings(temporary)
-            record = self.record.model_copy(update={"sha256": {WEIGHTS: sha256_of(temporary / WEIGHTS)}})
-            (temporary / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.replace(folder)
-        except (OSError, SafetensorError) as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise InputError(f"{folder}: classifier cannot be written ({error})") from None
-        return folder
+        return save_weights(
+            folder,
+            "classifier",
+            {WEIGHTS: (self.network.state_dict(), torch.float32)},
+            lambda sums: self.record.model_copy(update={"sha256": sums}).model_dump_json(indent=1) + "\n",
+            extras=self._write_surroundings,
+        )
 
     def _write_surroundings(self, folder: Path) -> None:
         network = self.network
@@ -154,14 +139,11 @@ class TrainedNetwork:
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(f"classifier {str(folder)!r}: no such folder; train one with --recipe classifier")
-        refuse_incomplete(folder, "a classifier", (RECORD, WEIGHTS), WEIGHTS)
+        check_weights(folder, "a classifier", (RECORD, WEIGHTS), WEIGHTS)
         record = read_record(folder)
-        refuse_changed(folder, record.sha256, (WEIGHTS,))
+        check_sums(folder, record.sha256, (WEIGHTS,))
         network = rebuild_network(record.network, len(record.outputs), folder)
-        try:
-            network.load_state_dict(load((folder / WEIGHTS).read_bytes()))
-        except (SafetensorError, RuntimeError) as error:
-            raise InputError(f"{folder / WEIGHTS}: cannot be read ({str(error).splitlines()[0]})") from None
+        load_weights(folder / WEIGHTS, network)
         return cls(network.to(device or torch.device("cpu")).eval(), record)
 
 

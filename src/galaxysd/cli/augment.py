@@ -38,8 +38,8 @@ def augment(
     as_json: AsJson = False,
 ) -> None:
     """Do synthetic galaxies make a better classifier? Train with and without them, and report. Resumes."""
+    from galaxysd.augmentation.experiment import AugmentSettings
     from galaxysd.augmentation.experiment import augment as experiment
-    from galaxysd.augmentation.plan import AugmentSettings
     from galaxysd.augmentation.report import summary, write_report
     from galaxysd.classifiers.class_rules import ClassRules
     from galaxysd.encoders.registry import load_encoder

@@ -189,6 +189,6 @@ def _feature_maps(model: str, settings: "PerceptualSettings | None") -> "Feature
         raise InputError("train: --features is for recipes with a perceptual term, such as mini-perceptual")
     from accelerate import Accelerator
 
-    from galaxysd.encoders.maps import PretrainedMaps
+    from galaxysd.encoders.pretrained import PretrainedMaps
 
     return PretrainedMaps(model.removeprefix("transformers:"), settings.side, Accelerator().device)

@@ -8,7 +8,6 @@
 A missing, tampered or pickled file is refused by name.
 """
 
-import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,10 @@ from typing import Any
 import torch
 from jinja2 import Environment, StrictUndefined
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
 
-from galaxysd.diffusion.folder import RECORD, read_json, refuse_changed, refuse_incomplete
 from galaxysd.encoders.galaxyemb import PREPROCESSING, EncoderNetwork, EncoderSettings, GalaxyEncoder
 from galaxysd.errors import InputError
-from galaxysd.io import sha256_of
+from galaxysd.io import RECORD, check_sums, check_weights, load_weights, read_json, save_weights
 from galaxysd.nn import ImageScale
 from galaxysd.runs import versions
 from galaxysd.settings import FrozenModel
@@ -62,25 +58,16 @@ def save_encoder(folder: Path, network: EncoderNetwork, *, name: str, size: int,
     Raises:
         InputError: the folder holds something else, or cannot be written.
     """
-    if folder.exists() and not (folder / WEIGHTS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists and is not an encoder folder; choose another")
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     config = EncoderConfig(size=size, network=network.settings, scale=network.scale)
-    try:
-        temporary.mkdir(parents=True)
-        tensors = {key: value.to(torch.float16).contiguous().cpu() for key, value in network.state_dict().items()}
-        save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
-        (temporary / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        sums = {key: sha256_of(temporary / key) for key in (WEIGHTS, CONFIG)}
-        record = EncoderRecord(training=training, sha256=sums)
-        (temporary / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(_card(config, record, network, name), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise InputError(f"{folder}: encoder cannot be written ({error})") from None
+    record = EncoderRecord(training=training)
+    save_weights(
+        folder,
+        "encoder",
+        {WEIGHTS: (network.state_dict(), torch.float16)},
+        lambda sums: record.model_copy(update={"sha256": sums}).model_dump_json(indent=1) + "\n",
+        texts={CONFIG: config.model_dump_json(indent=2) + "\n"},
+        extras=lambda place: _write_card(place, config, record, network, name),
+    )
 
 
 def read_encoder(folder: Path, name: str, device: torch.device) -> GalaxyEncoder:
@@ -94,26 +81,23 @@ def read_encoder(folder: Path, name: str, device: torch.device) -> GalaxyEncoder
     Raises:
         InputError: a file is missing, tampered with, pickled, or of another format.
     """
-    refuse_incomplete(folder, "an encoder", (RECORD, CONFIG, WEIGHTS), WEIGHTS)
+    check_weights(folder, "an encoder", (RECORD, CONFIG, WEIGHTS), WEIGHTS)
     record = EncoderRecord.parse(read_json(folder / RECORD), str(folder / RECORD))
     if record.format != FORMAT:
         raise InputError(f"{folder / RECORD}: format {record.format} is not the one this version reads ({FORMAT})")
-    refuse_changed(folder, record.sha256, (WEIGHTS, CONFIG))
+    check_sums(folder, record.sha256, (WEIGHTS, CONFIG))
     config = EncoderConfig.parse(read_json(folder / CONFIG), str(folder / CONFIG))
     if config.preprocessing != PREPROCESSING:
         raise InputError(f"{folder / CONFIG}: preprocessing {config.preprocessing!r} is not that of this version")
     network = EncoderNetwork(config.network, config.scale)
-    try:
-        tensors = load((folder / WEIGHTS).read_bytes())
-        network.load_state_dict({key: value.float() for key, value in tensors.items()})
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{folder / WEIGHTS}: cannot be read ({str(error).splitlines()[0]})") from None
+    load_weights(folder / WEIGHTS, network)
     return GalaxyEncoder(network, name, device)
 
 
-def _card(config: EncoderConfig, record: EncoderRecord, network: EncoderNetwork, name: str) -> str:
+def _write_card(folder: Path, config: EncoderConfig, record: EncoderRecord, network: EncoderNetwork, name: str) -> None:
     """The card as Markdown (template: card.md.jinja)."""
     template = (files("galaxysd.encoders") / "card.md.jinja").read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     parameters = sum(weight.numel() for weight in network.parameters())
-    return environment.from_string(template).render(config=config, record=record, name=name, parameters=parameters)
+    text = environment.from_string(template).render(config=config, record=record, name=name, parameters=parameters)
+    (folder / CARD).write_text(text, encoding="utf-8")

@@ -7,16 +7,63 @@ zoobot:NAME             a pretrained Zoobot (pretrained.py), by name
 pixels, untrained       baselines
 """
 
+import hashlib
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
-from galaxysd.encoders.baselines import PixelEncoder, untrained
+from galaxysd.nn import ImageScale
 from galaxysd.encoders.checkpoint import read_encoder
-from galaxysd.encoders.galaxyemb import EightOrientations, Encoder
+from galaxysd.encoders.galaxyemb import (
+    EightOrientations,
+    Encoder,
+    EncoderNetwork,
+    EncoderSettings,
+    GalaxyEncoder,
+    check_images,
+    in_blocks,
+)
 from galaxysd.errors import InputError
+from galaxysd.types import Features, Pixels
+
+GRID = 16  # px, side of the shrunken image
+
+
+class PixelEncoder:
+    """The pixels themselves, in [-1, 1], shrunken to 16x16 by averaging."""
+
+    name = "pixels"
+    hash = hashlib.sha256(b"mean of pixels, 16x16, in [-1, 1]").hexdigest()[:16]
+    dimension = 3 * GRID * GRID
+
+    def features(self, images: Pixels) -> Features:
+        """uint8 [N, S, S, 3] -> float32 [N, 768]."""
+        check_images(images)
+        return in_blocks(_shrink, np.ascontiguousarray(images), self.dimension)
+
+
+def _shrink(pixels: Tensor) -> Tensor:
+    return functional.adaptive_avg_pool2d(pixels.float() / 127.5 - 1, GRID).flatten(1)
+
+
+def untrained(device: torch.device, *, seed: int = 0, settings: EncoderSettings | None = None) -> GalaxyEncoder:
+    """GalaxyEmb's network with random weights: what architecture alone gives.
+
+    Args:
+        device: where to compute.
+        seed: of the weights.
+        settings: shape of the network, by default that of GalaxyEmb.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = EncoderNetwork(settings or EncoderSettings(), ImageScale())
+    return GalaxyEncoder(network, "untrained", device)
+
 
 SHIPPED = "galaxyemb"
 TRANSFORMERS, ZOOBOT = "transformers:", "zoobot:"

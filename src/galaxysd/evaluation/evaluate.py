@@ -10,7 +10,7 @@ in a cache beside the report, for the reports to come (cache.py).
     consistency   what readers of real galaxies see against what was asked              readers
     diversity     recall, coverage, Vendi score, spread within classes                    features
     memory        nearest training galaxy in 8 orientations, authenticity, duplicates   pixels, features
-    usefulness    train on generated galaxies only, test on real galaxies                           readers
+    cas    train on generated galaxies only, test on real galaxies                           readers
 
 Real baseline: the other half of the held-out real galaxies in place of the generated galaxies. Negative controls:
 noise, blurred real galaxies, one galaxy repeated, copies of training galaxies, shuffled prompts.
@@ -36,11 +36,11 @@ from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.errors import InputError
 from galaxysd.evaluation import scores
 from galaxysd.evaluation.cache import Cache, images_hash
+from galaxysd.evaluation.cas import LabelledImages
 from galaxysd.evaluation.external_images import ExternalImages, ExternalSample
-from galaxysd.evaluation.goals import Verdict, verdicts
 from galaxysd.evaluation.reader import ReaderSettings
 from galaxysd.evaluation.reference import MEASURED, ReferenceData, evenly, real_sample
-from galaxysd.evaluation.usefulness import LabelledImages
+from galaxysd.evaluation.scores import Verdict, verdicts
 from galaxysd.generation.synthesize import synthesize_like
 from galaxysd.io import replacing, write_atomically
 from galaxysd.metrics import controls
@@ -67,7 +67,7 @@ class EvaluationSettings(Settings):
     measured: int = Field(default=200, ge=1, description="galaxies of each sample whose morphology is measured")
     neighbours: int = Field(default=5, ge=1, description="k of precision, recall, density and coverage")
     readers: ReaderSettings = Field(default=ReaderSettings(), description="that read the generated galaxies back")
-    school: ReaderSettings = Field(
+    cas: ReaderSettings = Field(
         default=ReaderSettings(readers=1, images=10_000),
         description="that learn from generated galaxies or from as many real ones",
     )
@@ -205,7 +205,7 @@ def evaluate(
         }
     readings: dict[str, Reading] = {}
     consistency = {name: unmeasured(scores.UNTOLD, seed=settings.seed) for name in ("accuracy", "fraction error")}
-    usefulness = {"accuracy when taught by": unmeasured(scores.UNTOLD, seed=settings.seed)}
+    cas = {"accuracy": unmeasured(scores.UNTOLD, seed=settings.seed)}
     if told:
         with _stage(run, "readers"):
             reference_data.readers(settings.readers, settings.seed)
@@ -220,8 +220,8 @@ def evaluate(
                 for name, one in {"generated": generated, "real_baseline": real_baseline}.items()
             }
             consistency = scores.consistency(readings, settings.seed)
-        with _stage(run, "school"):
-            usefulness = _school(run, reference_data, generated, reference, settings, identity)
+        with _stage(run, "cas"):
+            cas = _cas(run, reference_data, generated, reference, settings, identity)
     with _stage(run, "scores"):
         axes = {
             "realism": scores.realism(features, settings.neighbours, settings.seed),
@@ -230,7 +230,7 @@ def evaluate(
             "consistency": consistency,
             "diversity": scores.diversity(features, classes, settings.neighbours, settings.seed),
             "memory": scores.memorization(near, features, settings.seed),
-            "usefulness": usefulness,
+            "classification accuracy score": cas,
         }
         per_class = scores.per_class(features, classes, reference_data.tree.columns, settings.seed) if told else {}
     report = Report(
@@ -288,7 +288,7 @@ def _straw(reference_data: ReferenceData, real_baseline: GalaxySet, seed: int) -
     }
 
 
-def _school(
+def _cas(
     run: Run,
     reference_data: ReferenceData,
     generated: GalaxySet,
@@ -302,14 +302,14 @@ def _school(
     train, val = reference_data.pools["train"], reference_data.pools["val"]
     chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(train))[: len(generated)])
     teachers = {"generated": generated, "real_baseline": real_sample(train, chosen)}
-    known = (settings.school.content_hash(), settings.seed, len(generated), *reference_data.identity)
-    return scores.usefulness(
+    known = (settings.cas.content_hash(), settings.seed, len(generated), *reference_data.identity)
+    return scores.cas(
         {name: labelled(one) for name, one in teachers.items()},
         labelled(real_sample(val, np.arange(len(val)))),
         labelled(reference),
         reference_data.tree,
-        {"generated": run.folder / "school", "real_baseline": reference_data.cache.place("school", *known)},
-        settings.school,
+        {"generated": run.folder / "cas", "real_baseline": reference_data.cache.place("cas", *known)},
+        settings.cas,
         sources={"generated": identity.content_hash(), "real_baseline": " ".join(map(str, known))},
         seed=settings.seed,
     )

@@ -46,7 +46,7 @@ QUESTIONS = {
     "consistency": "Do they show what was asked for?",
     "diversity": "Are they as many-sided as real galaxies?",
     "memory": "Are they copies of training galaxies?",
-    "usefulness": "Can one learn from them?",
+    "classification accuracy score": "Can one learn from them?",
 }
 
 

@@ -7,15 +7,17 @@ with `reference`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from galaxysd.catalog.tree import DecisionTree
+from galaxysd.evaluation.cas import LabelledImages, classification_accuracy
 from galaxysd.evaluation.reader import ReaderSettings
-from galaxysd.evaluation.usefulness import LabelledImages, taught_by
 from galaxysd.metrics.c2st import c2st
 from galaxysd.metrics.consistency import Reading, fraction_errors, right_shares
 from galaxysd.metrics.frechet import frechet
@@ -27,6 +29,7 @@ from galaxysd.metrics.photometry import BANDS, histogram_distance, pixel_histogr
 from galaxysd.metrics.power_spectrum import power_spectra, spectrum_distance
 from galaxysd.metrics.prdc import prdc
 from galaxysd.metrics.vendi import vendi
+from galaxysd.settings import FrozenModel
 from galaxysd.stats import Estimate, Score, bootstrap, score, share, unmeasured
 from galaxysd.types import Flags, Floats, Pixels
 
@@ -218,7 +221,7 @@ def measured(tables: Mapping[str, pl.DataFrame], parameters: Mapping[str, str], 
     return scores
 
 
-def usefulness(
+def cas(
     teachers: Mapping[str, LabelledImages],
     held_out: LabelledImages,
     test: LabelledImages,
@@ -242,7 +245,7 @@ def usefulness(
         seed: of trainings and intervals.
     """
     right = {
-        name: taught_by(sources[name], one, held_out, test, tree, folders[name], settings, seed=seed)
+        name: classification_accuracy(sources[name], one, held_out, test, tree, folders[name], settings, seed=seed)
         for name, one in teachers.items()
     }
     asked, known = test.asked()
@@ -250,7 +253,94 @@ def usefulness(
 
     men = {"the commonest answers": right_shares(guess)}
     return {
-        "accuracy when taught by": score(
+        "accuracy": score(
             _mean(seed), right["generated"], real_baseline=right["real_baseline"], negative_controls=men, seed=seed
         )
     }
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What one metric is to reach.
+
+    Attributes:
+        metric: its name on its axis.
+        text: the goal in words.
+        limit: bound from the real baseline's value.
+        at_most: whether it is an upper bound.
+    """
+
+    metric: str
+    text: str
+    limit: Callable[[float], float]
+    at_most: bool = True
+
+
+def _times(metric: str, factor: float) -> Goal:
+    return Goal(metric, f"at most {factor:g} times the floor", lambda real_baseline: factor * real_baseline)
+
+
+GOALS: dict[str, tuple[Goal, ...]] = {
+    "realism": (
+        _times("Fréchet distance", 3),
+        Goal("two-sample AUC", "at most 0.75", lambda real_baseline: 0.75),
+    ),
+    "morphology": tuple(_times(name, 3) for name in ("Gini", "M20", "concentration", "ellipticity")),
+    "consistency": (
+        Goal("accuracy", "within 3 points of real galaxies", lambda real_baseline: real_baseline - 0.03, at_most=False),
+    ),
+    "diversity": (
+        Goal(
+            "coverage",
+            "at least 0.8 times that of real galaxies",
+            lambda real_baseline: 0.8 * real_baseline,
+            at_most=False,
+        ),
+    ),
+    "memory": (
+        Goal(
+            "nearer than 1 % of real", "no galaxy nearer to training than 1 % of real ones", lambda real_baseline: 0.0
+        ),
+    ),
+    "classification accuracy score": (
+        Goal(
+            "accuracy",
+            "at least 90 % of that of real galaxies",
+            lambda real_baseline: 0.9 * real_baseline,
+            False,
+        ),
+    ),
+}
+
+
+class Verdict(FrozenModel):
+    """Whether a generator reaches the goals of an axis."""
+
+    axis: str
+    met: bool | None = Field(description="null: a goal could not be measured, and none of the others was missed")
+    text: str = Field(description="one line in plain words")
+
+
+def verdicts(axes: Mapping[str, Mapping[str, Score]]) -> tuple[Verdict, ...]:
+    """A line for every axis that has goals."""
+    return tuple(_verdict(axis, GOALS[axis], axes[axis]) for axis in axes if axis in GOALS)
+
+
+def _verdict(axis: str, goals: tuple[Goal, ...], scores: Mapping[str, Score]) -> Verdict:
+    results: list[bool | None] = []
+    words: list[str] = []
+    for goal in goals:
+        score = scores.get(goal.metric)
+        if score is None or score.value is None or score.real_baseline is None:
+            results.append(None)
+            words.append(f"{goal.metric} not measured (goal: {goal.text})")
+            continue
+        limit = goal.limit(score.real_baseline.value)
+        results.append(score.value <= limit if goal.at_most else score.value >= limit)
+        state = "" if results[-1] else "not "
+        words.append(
+            f"{goal.metric} {score.value:.3g}, goal {state}met ({goal.text}; real {score.real_baseline.value:.3g})"
+        )
+    met = False if False in results else None if None in results else True
+    head = {True: "goals met", False: "goals not met", None: "not fully measured"}[met]
+    return Verdict(axis=axis, met=met, text=f"{axis}: {head}: {'; '.join(words)}")

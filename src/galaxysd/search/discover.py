@@ -37,11 +37,9 @@ from galaxysd.errors import InputError
 from galaxysd.io import replacing
 from galaxysd.runs import Run
 from galaxysd.search.candidates import explain_candidates, top
-from galaxysd.search.domain_leak import DomainLeakTest, domain_leak_test
-from galaxysd.search.known import known_ids
-from galaxysd.search.ranker import RankerSettings, TargetRanker, train_ranker
+from galaxysd.search.known import Answers, known_ids, read_answers
+from galaxysd.search.ranker import DomainLeakTest, RankerSettings, TargetRanker, domain_leak_test, train_ranker
 from galaxysd.search.report import write_page
-from galaxysd.search.rounds import Answers, read_answers
 from galaxysd.search.score import Engine, broken_images, score_survey
 from galaxysd.search.survey import Survey
 from galaxysd.search.target import SearchTarget, Seen, combination_seen, make_target, warnings_of

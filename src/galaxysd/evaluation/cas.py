@@ -60,7 +60,7 @@ class LabelledImages:
         return self.told.fractions.double().numpy(), self.told.known.numpy()
 
 
-class SchoolIdentity(FrozenModel):
+class CASIdentity(FrozenModel):
     """What makes two trainings of this file the same."""
 
     settings: ReaderSettings
@@ -68,7 +68,7 @@ class SchoolIdentity(FrozenModel):
     source: str
 
 
-def taught_by(
+def classification_accuracy(
     source: str,
     teachers: LabelledImages,
     held_out: LabelledImages,
@@ -94,7 +94,7 @@ def taught_by(
     Returns:
         Per test galaxy, the share of its clear questions that were read rightly (`consistency.right_shares`) [N].
     """
-    run = Run.open(folder, SchoolIdentity(settings=settings, seed=seed, source=source))
+    run = Run.open(folder, CASIdentity(settings=settings, seed=seed, source=source))
     network = train_reader(teachers, held_out, tree, run, settings, seed=seed)
     read = Readers((network,), tree).read(test.pixels.permute(0, 2, 3, 1).numpy())
     asked, known = test.asked()

@@ -1,0 +1,1 @@
+"""Encoders: images to features in which alike galaxies are near each other."""
