@@ -77,3 +77,20 @@ def test_images_of_different_sizes_are_refused(toy: Path, tmp_path: Path) -> Non
     )
     with pytest.raises(InputError, match=r"different sizes \(\[16, 32\]\)"):
         GalaxyPool([Dataset.open(toy), other.dataset], "train", DataSettings(), tmp_path / "pool")
+
+
+def test_a_split_that_one_dataset_lacks_is_taken_from_the_others(toy: Path, tmp_path: Path) -> None:
+    make_toy_survey(tmp_path / "survey", n=4, seed=1, size=32)
+    catalog = read_votes(tmp_path / "survey" / "votes.csv", tree=DecisionTree.load("gz2"), survey="few")
+    images = ImageSource(tmp_path / "survey" / "images")
+    few = build_dataset(catalog, images, out=tmp_path / "few", framing=Framing(size=16), survey="few").dataset
+    empty = {"train", "val", "test"} - set(few.catalog.frame["split"])
+    assert empty
+    split = sorted(empty)[0]
+    with pytest.raises(InputError, match=f"the datasets hold no galaxy in split '{split}'"):
+        GalaxyPool([few], split, DataSettings(), tmp_path / "none")
+    both = GalaxyPool([few, Dataset.open(toy)], split, DataSettings(), tmp_path / "both")
+    assert both.surveys == ("few", "toy") and set(both.survey) == {1}
+    alone = GalaxyPool([Dataset.open(toy)], split, DataSettings(), tmp_path / "alone")
+    rows = np.arange(len(alone))
+    assert both.ids == alone.ids and torch.equal(both.images(rows), alone.images(rows))

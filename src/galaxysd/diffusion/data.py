@@ -101,7 +101,10 @@ class GalaxyPool:
         for dataset in datasets:
             catalog, dropped = withhold(dataset.catalog, settings.withhold)
             self.withheld += [f"{dataset.survey}:{galaxy}" for galaxy in dropped]
-            catalog = catalog.filter(catalog.frame["split"] == split)
+            here = catalog.frame["split"] == split
+            if not here.any():
+                continue  # another dataset may have some
+            catalog = catalog.filter(here)
             if limit is not None:
                 catalog = catalog.with_frame(catalog.frame.head(limit))
             trusted = believed(catalog, settings)
