@@ -11,7 +11,7 @@ continued at will, and leaves RUN/model, with the averaged weights, whenever it 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from accelerate import Accelerator
@@ -39,12 +39,14 @@ from galaxysd.diffusion.grain_task import GrainData, GrainTask, GrainTaskSetting
 from galaxysd.diffusion.latents import LatentPool
 from galaxysd.diffusion.network import NetworkSettings
 from galaxysd.errors import InputError
-from galaxysd.images.dataset import Dataset
 from galaxysd.nn import normalise_weights
 from galaxysd.runs import Run
 from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.fit import Budget, Data, FitSettings, Task, fit
+
+if TYPE_CHECKING:
+    from galaxysd.images.dataset import Dataset
 
 
 class NetworkShape(Settings):
@@ -118,6 +120,19 @@ class TrainingIdentity(Settings):
     features: str | None = Field(default=None, description="hash of the vision network that looks on; null: none")
 
 
+def open_datasets(folders: Sequence[str | Path]) -> "list[Dataset]":
+    """The datasets of a training.
+
+    Raises:
+        InputError: there is none, or a folder is not a whole dataset.
+    """
+    from galaxysd.images.dataset import Dataset
+
+    if not folders:
+        raise InputError("train needs at least one dataset (--data)")
+    return [Dataset.open(folder) for folder in folders]
+
+
 class _Training:
     """What the three trainings share: datasets, pools, run folder, processes."""
 
@@ -136,9 +151,7 @@ class _Training:
     ) -> None:
         self.accelerator = Accelerator()
         self.recipe = recipe
-        self.datasets = [Dataset.open(folder) for folder in datasets]
-        if not self.datasets:
-            raise InputError("train needs at least one dataset (--data)")
+        self.datasets = open_datasets(datasets)
         self.identity = TrainingIdentity(
             recipe=recipe,
             datasets=tuple(f"{data.survey} {data.info.inputs}" for data in self.datasets),

@@ -6,11 +6,13 @@ one sees is what was made.
 
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from galaxysd.images.decode import Pixels
+if TYPE_CHECKING:
+    from galaxysd.images.decode import Pixels
 
 GROUND, INK, FAINT = (16, 17, 22), (226, 228, 235), (140, 144, 156)
 LABEL_WIDTH = 200  # px
@@ -19,7 +21,7 @@ MARGIN = 14  # px
 
 
 def contact_sheet(
-    rows: Sequence[tuple[str, Pixels]],
+    rows: "Sequence[tuple[str, Pixels]]",
     *,
     columns: int | None = None,
     scale: int = 2,
