@@ -10,10 +10,12 @@ continued at will, and leaves RUN/model, with the averaged weights, whenever it 
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
+import yaml
 from accelerate import Accelerator
 from pydantic import Field
 from safetensors.torch import load_file
@@ -107,6 +109,29 @@ class GrainRecipe(RecipeSettings):
     data: DataSettings = DataSettings()
     fit: FitSettings = FitSettings()
     images: int = Field(default=150_000, ge=1, description="crops budget unless the command says otherwise")
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe | AutoencoderRecipe | GrainRecipe:
+    """A recipe of any of the three parts, told apart by its `kind`; arguments as in `RecipeSettings.load`.
+
+    Raises:
+        InputError: no such recipe or kind, or an override that does not fit.
+    """
+    kinds: dict[str, type[Recipe | AutoencoderRecipe | GrainRecipe]] = {
+        "generator": Recipe,
+        "autoencoder": AutoencoderRecipe,
+        "grain": GrainRecipe,
+    }
+    path = Recipe.folder / f"{name_or_path}.yaml"
+    path = path if path.is_file() else Path(name_or_path)
+    values: Any = {}
+    if path.is_file():
+        with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # `load` says what is wrong
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    kind = values.get("kind", "generator") if isinstance(values, dict) else "generator"
+    if not isinstance(kind, str) or kind not in kinds:
+        raise InputError(f"{path}: kind {kind!r} is not one of {', '.join(kinds)}")
+    return kinds[kind].load(name_or_path, overrides)
 
 
 class TrainingIdentity(Settings):
