@@ -4,7 +4,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -12,7 +12,9 @@ from galaxysd.cli.shared import AsJson, Device, Limit, Model, Out, Seed, app, co
 from galaxysd.errors import InputError
 
 if TYPE_CHECKING:
-    from galaxysd.diffusion.perceptual import FeatureMaps, PerceptualSettings
+    from collections.abc import Callable
+
+    from galaxysd.diffusion.autoencoder_task import FeatureMaps
     from galaxysd.diffusion.pipeline import GalaxyPipeline
     from galaxysd.generation.table import Requests
     from galaxysd.settings import Settings
@@ -129,66 +131,130 @@ def _print_remarks(pipeline: "GalaxyPipeline", requests: "Requests") -> None:
 def train(
     *,
     data: Annotated[list[Path], Parameter(consume_multiple=False, negative=(), help="Dataset folder; repeatable.")],
-    out: Out,
+    out: Annotated[Path | None, Parameter(help="Run folder to write to.")] = None,
+    pack: Annotated[
+        Path | None,
+        Parameter(help="Do not train here, but write a training pack to this file, for another machine."),
+    ] = None,
     recipe: Annotated[
         str,
-        Parameter(help="mini (a generator), encoder, classifier, or a YAML file called encoder*, classifier* or else."),
+        Parameter(
+            help="mini (the latent flow of a generator), mini-autoencoder, mini-grain, encoder, classifier, or a YAML "
+            "file called encoder*, classifier* or else."
+        ),
     ] = "mini",
     images: Annotated[int | None, Parameter(help="Images to be seen in the end; default from the recipe.")] = None,
-    minutes: Annotated[float | None, Parameter(help="Stop after so many minutes; the same command goes on.")] = None,
+    minutes: Annotated[
+        float | None, Parameter(help="End after so many minutes; the schedule is laid out for it.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         Parameter(name="--set", consume_multiple=False, negative=(), help="key=value of the recipe; repeatable."),
     ] = None,
     seed: Annotated[int | None, Parameter(help="Seed of everything random; default from the recipe.")] = None,
-    start: Annotated[str | None, Parameter(name="--from", help="Model to go on from (fine-tuning).")] = None,
-    guide: Annotated[str | None, Parameter(help="Smaller, less trained model that is to guide this one.")] = None,
+    start: Annotated[
+        str | None,
+        Parameter(
+            name="--from", help="Model to go on from (fine-tuning); for a grain recipe, the generator it is for."
+        ),
+    ] = None,
+    autoencoder: Annotated[
+        str | None, Parameter(help="Model whose autoencoder a generator is trained on; default mini.")
+    ] = None,
     features: Annotated[
         str | None,
-        Parameter(help="Pretrained vision model (name or folder) that a recipe with a perceptual term sees by."),
+        Parameter(help="Pretrained vision model (name or folder) by which an autoencoder sees what it draws."),
     ] = None,
     limit: Limit = None,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False, help="Print the recipe and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on datasets, or go on with a training."""
+    if pack is not None:
+        given = {"out": out, "images": images, "minutes": minutes, "from": start, "autoencoder": autoencoder}
+        if unused := [f"--{name}" for name, value in {**given, "features": features}.items() if value is not None]:
+            raise InputError(f"train: --pack writes a file and trains nothing; leave out {', '.join(unused)}")
+        _write_pack(data, pack, recipe, seed, settings or [], limit, dry_run, as_json)
+        return
     overrides = [*([] if seed is None else [f"fit.seed={seed}"]), *(settings or [])]
-    chosen: Settings
-    kind = next((kind for kind in ("encoder", "classifier") if Path(recipe).stem.startswith(kind)), "generator")
-    if kind != "generator" and any(option is not None for option in (start, guide, features)):
-        raise InputError(f"train: --from, --guide and --features are for generators, not for recipe {recipe!r}")
-    if kind == "encoder":
-        from galaxysd.encoders.train import EncoderRecipe, train_encoder
-
-        chosen = encoder = EncoderRecipe.load(recipe, overrides)
-        learn = partial(train_encoder, recipe=encoder)
-    elif kind == "classifier":
-        from galaxysd.classifiers.recipe import ClassifierRecipe, train_recipe
-
-        chosen = classifier = ClassifierRecipe.load(recipe, overrides)
-        learn = partial(train_recipe, recipe=classifier)
-    else:
-        from galaxysd.diffusion.recipe import Recipe
-        from galaxysd.diffusion.recipe import train as train_generator
-
-        chosen = generator = Recipe.load(recipe, overrides)
-        maps = None if features is None or dry_run else _feature_maps(features, generator.perceptual)
-        learn = partial(train_generator, recipe=generator, start=start, guide=guide, features=maps)
+    chosen, learn = _prepared(recipe, overrides, start, autoencoder, None if dry_run else features)
     if dry_run:
         values = chosen.model_dump(mode="json")
         show(values, as_json, json.dumps(values, indent=2))
         return
+    if out is None:
+        raise InputError("train: give --out (a run folder), or --pack (a file, to train from on another machine)")
     result = learn(data, out, images=images, minutes=minutes, limit=limit)
     state = "done" if result["done"] else "stopped; the same command goes on"
     text = f"{state}: {result['images_seen']:,} images seen in {result['seconds']:,.0f} s\nmodel  {result['model']}"
     show(result, as_json, text)
 
 
-def _feature_maps(model: str, settings: "PerceptualSettings | None") -> "FeatureMaps":
-    if settings is None:
-        raise InputError("train: --features is for recipes with a perceptual term, such as mini-perceptual")
-    from accelerate import Accelerator
+def _prepared(
+    recipe: str, overrides: list[str], start: str | None, autoencoder: str | None, features: str | None
+) -> "tuple[Settings, Callable[..., dict[str, Any]]]":
+    """The recipe, and what trains by it."""
+    special = {"--from": start, "--autoencoder": autoencoder, "--features": features}
+
+    def allow(*options: str) -> None:
+        if unused := [name for name, value in special.items() if value is not None and name not in options]:
+            raise InputError(f"train: {', '.join(unused)} means nothing to recipe {recipe!r}")
+
+    kind = next((kind for kind in ("encoder", "classifier") if Path(recipe).stem.startswith(kind)), None)
+    if kind == "encoder":
+        from galaxysd.encoders.train import EncoderRecipe, train_encoder
+
+        allow()
+        encoder = EncoderRecipe.load(recipe, overrides)
+        return encoder, partial(train_encoder, recipe=encoder)
+    if kind == "classifier":
+        from galaxysd.classifiers.recipe import ClassifierRecipe, train_recipe
+
+        allow()
+        classifier = ClassifierRecipe.load(recipe, overrides)
+        return classifier, partial(train_recipe, recipe=classifier)
+    from galaxysd.diffusion import recipe as stages
+
+    chosen = stages.load_recipe(recipe, overrides)
+    if isinstance(chosen, stages.AutoencoderRecipe):
+        allow("--features")
+        maps = None if features is None else _feature_maps(features, chosen.network.size)
+        return chosen, partial(stages.train_autoencoder, recipe=chosen, features=maps)
+    if isinstance(chosen, stages.GrainRecipe):
+        allow("--from")
+        return chosen, partial(stages.train_grain, recipe=chosen, start=start or "mini")
+    allow("--from", "--autoencoder")
+    if start is not None and autoencoder is not None:
+        raise InputError("train: --from brings its own autoencoder; leave out --autoencoder")
+    return chosen, partial(stages.train, recipe=chosen, start=start, autoencoder=autoencoder or "mini")
+
+
+def _write_pack(
+    data: list[Path],
+    path: Path,
+    recipe: str,
+    seed: int | None,
+    settings: list[str],
+    limit: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from galaxysd.diffusion.pack import STAGES, Recipes, write_pack
+
+    seeds = [] if seed is None else [f"{stage}.fit.seed={seed}" for stage in STAGES]
+    recipes = Recipes.load(recipe, [*seeds, *settings])
+    if dry_run:
+        values = recipes.model_dump(mode="json")
+        show(values, as_json, json.dumps(values, indent=2))
+        return
+    result = write_pack(data, path, recipes=recipes, limit=limit)
+    made = f"{counted(result['galaxies'], 'galaxy', 'galaxies')} in {result['bytes'] / 1e6:.1f} MB"
+    command = f"python -m galaxysd.diffusion.train {result['pack']} --out DIR --minutes M"
+    show(result, as_json, f"{made}\npack   {result['pack']}\ntrain  {command}")
+
+
+def _feature_maps(model: str, side: int) -> "FeatureMaps":
 
     from galaxysd.encoders.pretrained import PretrainedMaps
 
-    return PretrainedMaps(model.removeprefix("transformers:"), settings.side, Accelerator().device)
+    return PretrainedMaps(model.removeprefix("transformers:"), side, processes().device)

@@ -8,14 +8,17 @@ than converted: in a colour survey they are broken cut-outs, and a silent conver
 import io
 import struct
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from galaxysd.errors import InputError
 from galaxysd.types import Pixels
+
+if TYPE_CHECKING:  # astropy is slow to import and absent from a bare training machine
+    from astropy.io import fits
 
 MAX_SIDE = 8192  # pixels
 MAX_PIXELS = 32_000_000
@@ -114,6 +117,8 @@ def _decode_picture(data: bytes, kind: str, max_side: int, max_pixels: int) -> P
 
 def _decode_fits(data: bytes, max_side: int, max_pixels: int) -> Pixels:
     """First image of a FITS file, flipped so that the first row is on top (FITS counts rows from the bottom)."""
+    from astropy.io import fits
+
     try:
         header, start = _first_image_header(data)
         shape = tuple(int(header[f"NAXIS{axis}"]) for axis in range(int(header["NAXIS"]), 0, -1))
@@ -139,12 +144,14 @@ def _decode_fits(data: bytes, max_side: int, max_pixels: int) -> Pixels:
     return np.ascontiguousarray(np.rint(unit * 255).astype(np.uint8).transpose(1, 2, 0)[::-1])
 
 
-def _first_image_header(data: bytes) -> tuple[fits.Header, int]:
+def _first_image_header(data: bytes) -> "tuple[fits.Header, int]":
     """Header of the first HDU that holds an image, and the offset of its values in bytes.
 
     Read by hand, because `fits.open` warns about short files where we want an error, and because a compressed image in
     a table could be a decompression bomb.
     """
+    from astropy.io import fits
+
     stream = io.BytesIO(data)
     while True:
         try:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from galaxysd.diffusion.autoencoder import Autoencoder, to_pixels, to_unit
-from galaxysd.diffusion.data import GalaxyPool
+from galaxysd.diffusion.data import Pool
 from galaxysd.nn import fast_precision
 from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.settings import Settings
@@ -114,7 +114,7 @@ class AutoencoderTask:
         self,
         autoencoder: Autoencoder,
         settings: AutoencoderTaskSettings,
-        held_out: GalaxyPool,
+        held_out: Pool,
         features: FeatureMaps | None,
     ) -> None:
         """Args: autoencoder: it learns. settings: the loss. held_out: to watch. features: of the perceptual term."""
@@ -131,7 +131,7 @@ class AutoencoderTask:
         judged = self.settings.critic > 0 and progress >= self.settings.critic_from
         return {
             "images": images,
-            "noise": self.settings.noise * torch.randn(size, generator=generator),
+            "noise": self.settings.noise * torch.randn(size, generator=generator, device=generator.device),
             "judged": torch.full((len(images),), judged),
         }
 
@@ -177,7 +177,7 @@ class AutoencoderTask:
         return to_pixels(self.autoencoder.decode(self.autoencoder.encode(to_unit(pixels).to(device)))).cpu()
 
     @torch.no_grad()
-    def measure_latents(self, pool: GalaxyPool, sample: int = 2_000) -> None:
+    def measure_latents(self, pool: Pool, sample: int = 2_000) -> None:
         """Set mean and deviation of each latent channel from training galaxies."""
         autoencoder = self.autoencoder
         autoencoder.mean.zero_()

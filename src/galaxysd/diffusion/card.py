@@ -2,8 +2,6 @@
 
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
-
 from galaxysd.catalog.labels import read_arm_labels
 from galaxysd.diffusion.folder import ModelRecord
 from galaxysd.prompts.explain import THIN
@@ -11,6 +9,8 @@ from galaxysd.prompts.explain import THIN
 
 def model_card(record: ModelRecord, name: str) -> str:
     """The card of a model as Markdown (template: card.md.jinja)."""
+    from jinja2 import Environment, StrictUndefined
+
     template = (files("galaxysd.diffusion") / "card.md.jinja").read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     stages = record.training

@@ -93,13 +93,17 @@ def as_told(
         votes: so many votes are cast anew.
     """
     fractions, (batch, questions) = condition.fractions, condition.known.shape
-    noise = torch.randn(fractions.shape, generator=generator)
+    device = generator.device
+    noise = torch.randn(fractions.shape, generator=generator, device=device)
     recast = (fractions + noise * (fractions * (1 - fractions) / votes).sqrt()).clamp(0, 1)
-    earlier_first = fractions - 1e-6 * torch.arange(len(answers))  # of equal answers the first one counts
-    largest = torch.full((batch, questions), -1.0).scatter_reduce(1, answers.expand(batch, -1), earlier_first, "amax")
+    earlier_first = fractions - 1e-6 * torch.arange(
+        len(answers), device=device
+    )  # of equal answers the first one counts
+    places = answers.expand(batch, -1)
+    largest = torch.full((batch, questions), -1.0, device=device).scatter_reduce(1, places, earlier_first, "amax")
     worded = (earlier_first == largest[:, answers]) & (fractions > 0)
-    said = torch.zeros(batch, questions).scatter_reduce(1, answers.expand(batch, -1), worded.float(), "amax") > 0
-    chosen = torch.rand(batch, 1, generator=generator) < rounded
+    said = torch.zeros_like(largest).scatter_reduce(1, places, worded.float(), "amax") > 0
+    chosen = torch.rand(batch, 1, generator=generator, device=device) < rounded
     known = torch.where(chosen, condition.known & said, condition.known)
     told = torch.where(chosen, worded.to(fractions.dtype), recast) * known[:, answers]
     return Condition(told, known, condition.survey)
@@ -122,10 +126,11 @@ def random_mask(
     drawn for that galaxy, so that prompts of every length have been seen. The survey is hidden independently.
     """
     batch, questions = condition.known.shape
-    share = torch.rand(batch, 1, generator=generator)
-    keep = torch.rand(batch, questions, generator=generator) < share
-    lot = torch.rand(batch, 1, generator=generator)
+    device = generator.device
+    share = torch.rand(batch, 1, generator=generator, device=device)
+    keep = torch.rand(batch, questions, generator=generator, device=device) < share
+    lot = torch.rand(batch, 1, generator=generator, device=device)
     keep = (keep | (lot >= 1 - keep_all)) & (lot >= drop_all)
     masked = condition.masked(keep, answers)
-    hidden = torch.rand(batch, generator=generator) < drop_survey
+    hidden = torch.rand(batch, generator=generator, device=device) < drop_survey
     return Condition(masked.fractions, masked.known, torch.where(hidden, unknown_survey, masked.survey))

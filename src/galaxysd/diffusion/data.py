@@ -8,7 +8,7 @@ is drawn from; `val` serves the held-out loss. Pixels lie in flat files and are 
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from galaxysd.catalog.catalog import Catalog
 from galaxysd.catalog.labels import read_arm_labels
-from galaxysd.catalog.selection import withhold
-from galaxysd.catalog.splits import check_disjoint
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.data.dataset import Dataset, PixelFile
 from galaxysd.diffusion.condition import Condition
 from galaxysd.errors import InputError
 from galaxysd.settings import Settings
+
+if TYPE_CHECKING:  # tables are read by `GalaxyPool` only; a training from a pack does without them
+    from galaxysd.catalog.catalog import Catalog
+    from galaxysd.data.dataset import Dataset, PixelFile
 
 
 class DataSettings(Settings):
@@ -51,7 +52,7 @@ class DataSettings(Settings):
     )
 
 
-def believed(catalog: Catalog, settings: DataSettings) -> npt.NDArray[np.bool_]:
+def believed(catalog: "Catalog", settings: DataSettings) -> npt.NDArray[np.bool_]:
     """[N, Q]: the questions whose fractions rest on enough votes."""
     fractions, votes, reach = catalog.fractions(), catalog.votes(), catalog.reach()
     first = [catalog.tree.columns.index(question.columns[0]) for question in catalog.tree.questions]
@@ -60,6 +61,27 @@ def believed(catalog: Catalog, settings: DataSettings) -> npt.NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
         enough = np.where(counted, votes >= settings.min_votes, ~(reach < settings.min_reach))
     return answered & enough
+
+
+class Pool(Protocol):
+    """What a task looks at to watch its progress: galaxies by number.
+
+    Attributes:
+        size: side of the images, px.
+        survey: [N] index of the survey token of each.
+    """
+
+    size: int
+    survey: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """N."""
+
+    def images(self, indices: npt.NDArray[np.int64]) -> Tensor:
+        """Pixels of some galaxies, uint8 [B, 3, S, S]."""
+
+    def condition(self, indices: npt.NDArray[np.int64]) -> Condition:
+        """Conditions of some galaxies, nothing hidden."""
 
 
 class GalaxyPool:
@@ -73,17 +95,27 @@ class GalaxyPool:
         known: [N, Q] bool.
         survey: [N] index into `surveys`.
         withheld: ids left out by `DataSettings.withhold`.
+        weights: [N] how often each galaxy is drawn, relative to the others.
         size: side of the images, px.
     """
 
     def __init__(
-        self, datasets: Sequence[Dataset], split: str, settings: DataSettings, folder: Path, *, limit: int | None = None
+        self,
+        datasets: "Sequence[Dataset]",
+        split: str,
+        settings: DataSettings,
+        folder: Path,
+        *,
+        limit: int | None = None,
     ) -> None:
         """Select the galaxies and write their pixels to `folder` (once; later calls find the file).
 
         Raises:
             InputError: the datasets have no such galaxies, differ in image size, or share galaxies across splits.
         """
+        from galaxysd.catalog.selection import withhold
+        from galaxysd.catalog.splits import check_disjoint
+
         check_disjoint([dataset.catalog for dataset in datasets])
         sizes = {dataset.info.size for dataset in datasets}
         if len(sizes) != 1:
@@ -121,7 +153,7 @@ class GalaxyPool:
         if not self.ids:
             raise InputError(f"the datasets hold no galaxy in split {split!r}")
         self.fractions, self.known = np.concatenate(fractions), np.concatenate(known)
-        self.survey = np.concatenate(survey)
+        self.survey: npt.NDArray[np.int64] = np.concatenate(survey)
         answers = np.array([order[self.tree.question_of[name].key] for name in self.tree.columns])
         self.fractions *= self.known[:, answers]
         if settings.arm_labels:
@@ -134,7 +166,8 @@ class GalaxyPool:
         ]
         self.size = self.files[0].size
         self._starts = np.cumsum([0, *(len(ids) for _, ids in selected if ids)])
-        self._cumulative = np.cumsum(self._weights(settings))
+        self.weights = self._weights(settings)
+        self._cumulative = np.cumsum(self.weights)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -229,8 +262,10 @@ class GalaxyPool:
         return {"galaxies": len(self), "per_survey": per_survey, "withheld": len(self.withheld)}
 
 
-def pixel_file(path: Path, dataset: Dataset, ids: list[str]) -> PixelFile:
+def pixel_file(path: Path, dataset: "Dataset", ids: list[str]) -> "PixelFile":
     """The pixels of some galaxies as a flat file, written once."""
+    from galaxysd.data.dataset import PixelFile
+
     size = dataset.info.size
     if path.is_file() and path.stat().st_size == len(ids) * 3 * size * size:
         return PixelFile(path, count=len(ids), size=size)

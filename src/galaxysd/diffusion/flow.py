@@ -60,7 +60,8 @@ def sample_levels(count: int, mean: float, deviation: float, generator: torch.Ge
 
     Stratified over the batch, so that every batch covers the whole range and the loss is less noisy.
     """
-    uniform = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    device = generator.device
+    uniform = (torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)) / count
     normal = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
     return torch.sigmoid(mean + deviation * normal)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from galaxysd.diffusion import flow
 from galaxysd.diffusion.autoencoder import Autoencoder, to_pixels, to_unit
 from galaxysd.diffusion.condition import Condition, as_told, encode, random_mask
-from galaxysd.diffusion.data import GalaxyPool
+from galaxysd.diffusion.data import Pool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
 from galaxysd.diffusion.samplers import sample
@@ -51,7 +51,7 @@ class FlowTask:
     """Train a `GalaxyDenoiser` on latents (protocol `Task` of training/fit.py)."""
 
     def __init__(
-        self, denoiser: GalaxyDenoiser, autoencoder: Autoencoder, settings: TaskSettings, held_out: GalaxyPool
+        self, denoiser: GalaxyDenoiser, autoencoder: Autoencoder, settings: TaskSettings, held_out: Pool
     ) -> None:
         """Make the task.
 
@@ -80,7 +80,7 @@ class FlowTask:
         """Noise, levels, and conditions in other words with questions hidden at random."""
         latents = batch["latents"]
         level = flow.sample_levels(len(latents), self.settings.level_mean, self.settings.level_deviation, generator)
-        noise = torch.randn(latents.shape, generator=generator)
+        noise = torch.randn(latents.shape, generator=generator, device=generator.device)
         specified = self.specified(batch, generator)
         return {
             "latents": latents,
@@ -109,7 +109,7 @@ class FlowTask:
 
     def specified(self, batch: dict[str, Tensor], generator: torch.Generator) -> Condition:
         """What is told of the galaxies of a batch: in other words, with questions hidden at random."""
-        answers = self.denoiser.answers_of.cpu()
+        answers = self.denoiser.answers_of.to(generator.device)
         condition = Condition(batch["fractions"], batch["known"], batch["survey"])
         return random_mask(
             as_told(condition, answers, generator, rounded=self.settings.rounded, votes=self.settings.votes),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from galaxysd.data.dataset import PixelFile
 from galaxysd.diffusion import flow
 from galaxysd.diffusion.autoencoder import Autoencoder, to_pixels, to_unit
-from galaxysd.diffusion.data import GalaxyPool, dihedral
+from galaxysd.diffusion.data import GalaxyPool, Pool, dihedral
 from galaxysd.diffusion.grain import GrainNetwork
 from galaxysd.errors import InputError
 from galaxysd.reports.contact_sheet import contact_sheet
@@ -89,7 +89,7 @@ class GrainTask:
     """Train a `GrainNetwork` (protocol `Task` of training/fit.py)."""
 
     def __init__(
-        self, grain: GrainNetwork, autoencoder: Autoencoder, settings: GrainTaskSettings, held_out: GalaxyPool
+        self, grain: GrainNetwork, autoencoder: Autoencoder, settings: GrainTaskSettings, held_out: Pool
     ) -> None:
         """Args: grain: it learns. autoencoder: makes the held-out reconstructions. settings, held_out: as they say."""
         self.model: nn.Module = grain
@@ -105,16 +105,17 @@ class GrainTask:
         """One random crop for the batch, noise and levels."""
         images, decoded = to_unit(batch["images"]), to_unit(batch["decoded"])
         side = min(self.settings.crop, images.shape[-1])
-        top, left = torch.randint(images.shape[-1] - side + 1, (2,), generator=generator).tolist()
-        window = (..., slice(top, top + side), slice(left, left + side))
-        images, decoded = images[window], decoded[window]
+        device = generator.device  # everything random is drawn where the generator lives, and nothing waits for it
+        corner = torch.randint(images.shape[-1] - side + 1, (2, 1), generator=generator, device=device)
+        rows, columns = corner + torch.arange(side, device=device)
+        images, decoded = images[..., rows[:, None], columns], decoded[..., rows[:, None], columns]
         level = flow.sample_levels(len(images), self.settings.level_mean, self.settings.level_deviation, generator)
         return {
             "residual": (images - decoded) / self.grain.settings.spread,
             "decoded": decoded,
             "survey": batch["survey"],
             "level": level,
-            "noise": torch.randn(images.shape, generator=generator),
+            "noise": torch.randn(images.shape, generator=generator, device=device),
         }
 
     def loss(

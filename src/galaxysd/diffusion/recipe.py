@@ -10,10 +10,12 @@ continued at will, and leaves RUN/model, with the averaged weights, whenever it 
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
+import yaml
 from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor
@@ -47,6 +49,9 @@ from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.fit import Budget, Data, FitSettings, Task, fit
 from galaxysd.training.processes import processes
+
+if TYPE_CHECKING:
+    from galaxysd.data.dataset import Dataset
 
 
 class NetworkShape(Settings):
@@ -109,6 +114,29 @@ class GrainRecipe(RecipeSettings):
     images: int = Field(default=150_000, ge=1, description="crops budget unless the command says otherwise")
 
 
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe | AutoencoderRecipe | GrainRecipe:
+    """A recipe of any of the three parts, told apart by its `kind`; arguments as in `RecipeSettings.load`.
+
+    Raises:
+        InputError: no such recipe or kind, or an override that does not fit.
+    """
+    kinds: dict[str, type[Recipe | AutoencoderRecipe | GrainRecipe]] = {
+        "generator": Recipe,
+        "autoencoder": AutoencoderRecipe,
+        "grain": GrainRecipe,
+    }
+    path = Recipe.folder / f"{name_or_path}.yaml"
+    path = path if path.is_file() else Path(name_or_path)
+    values: Any = {}
+    if path.is_file():
+        with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # `load` says what is wrong
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    kind = values.get("kind", "generator") if isinstance(values, dict) else "generator"
+    if not isinstance(kind, str) or kind not in kinds:
+        raise InputError(f"{path}: kind {kind!r} is not one of {', '.join(kinds)}")
+    return kinds[kind].load(name_or_path, overrides)
+
+
 class TrainingIdentity(Settings):
     """What makes two trainings the same: recipe and data."""
 
@@ -118,6 +146,19 @@ class TrainingIdentity(Settings):
     start: str | None = Field(default=None, description="hash of the model that training starts from; null: random")
     autoencoder: str | None = Field(default=None, description="hash of the weights of the autoencoder in use")
     features: str | None = Field(default=None, description="hash of the vision network that looks on; null: none")
+
+
+def open_datasets(folders: Sequence[str | Path]) -> "list[Dataset]":
+    """The datasets of a training.
+
+    Raises:
+        InputError: there is none, or a folder is not a whole dataset.
+    """
+    from galaxysd.data.dataset import Dataset
+
+    if not folders:
+        raise InputError("train needs at least one dataset (--data)")
+    return [Dataset.open(folder) for folder in folders]
 
 
 class _Training:
@@ -139,9 +180,7 @@ class _Training:
     ) -> None:
         self.accelerator = processes()
         self.recipe = recipe
-        self.datasets = [Dataset.open(folder) for folder in datasets]
-        if not self.datasets:
-            raise InputError("train needs at least one dataset (--data)")
+        self.datasets = open_datasets(datasets)
         if other := sorted({data.info.size for data in self.datasets} - {size}):
             raise InputError(
                 f"the datasets have images of {other[0]} px, the autoencoder reads {size} px; "

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from galaxysd.nn import ImageScale
 from galaxysd.encoders.checkpoint import read_encoder
 from galaxysd.encoders.galaxyemb import (
     EightOrientations,
@@ -29,6 +28,7 @@ from galaxysd.encoders.galaxyemb import (
     in_blocks,
 )
 from galaxysd.errors import InputError
+from galaxysd.nn import ImageScale
 from galaxysd.types import Features, Pixels
 
 GRID = 16  # px, side of the shrunken image

@@ -19,7 +19,7 @@ MARGIN = 14  # px
 
 
 def contact_sheet(
-    rows: Sequence[tuple[str, Pixels]],
+    rows: "Sequence[tuple[str, Pixels]]",
     *,
     columns: int | None = None,
     scale: int = 2,
