@@ -1,6 +1,6 @@
 """Generate galaxies from prompts and from vote fractions, and write them as one contact sheet.
 
-    python examples/generate.py --out galaxies.png
+python examples/generate.py --out galaxies.png
 """
 
 import argparse

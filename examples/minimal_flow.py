@@ -1,95 +1,88 @@
-"""Flow matching in sixty lines: learn to draw the toy survey, then draw it from noise.
+"""Flow matching in sixty lines: learn what the galaxies of the toy survey look like, then draw some from noise.
 
     galaxysd toy --out toy -n 1000 --size 32
     python examples/minimal_flow.py toy --out flow.png
 
-A noisy image is (1 - s) x + s e. A network sees it with its level s and the votes, and predicts the clean image x; from
+A noisy image is (1 - s) x + s e. A network sees it with its level s and the votes, and predicts the clean image x. From
 pure noise (s = 1), steps along (noisy - predicted) / s end at an image (s = 0). Lipman et al. 2023, arXiv 2210.02747.
 """
 
 import argparse
-import math
-import time
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn.functional import avg_pool2d, interpolate, mse_loss, silu
+from torch.nn.functional import layer_norm, mse_loss, silu
 
-VOTES = {"smooth": "t01_smooth_or_features_a01_smooth", "edge-on": "t02_edgeon_a04_yes", "spiral": "t04_spiral_a08_spiral"}
-ROWS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]])  # smooth, edge-on, spiral, disk without arms
+VOTES = ("t01_smooth_or_features_a01_smooth", "t02_edgeon_a04_yes", "t04_spiral_a08_spiral")
+ROWS = {"smooth": (1.0, 0, 0), "edge-on": (0, 1.0, 0), "spiral": (0, 0, 1.0), "disk without arms": (0, 0, 0)}
 
 
-class Block(nn.Module):
-    def __init__(self, inside: int, outside: int) -> None:
+class Block(nn.Module):  # a residual block that is told the noise level and the votes
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm, self.first = nn.GroupNorm(8, outside), nn.Conv2d(inside, outside, 3, padding=1)
-        self.second, self.told = nn.Conv2d(outside, outside, 3, padding=1), nn.Linear(64, outside)
+        self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.told = nn.Linear(1 + len(VOTES), 2 * width)
 
     def forward(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-        x = self.first(x)
-        return x + self.second(silu(self.norm(x) * (1 + self.told(told)[:, :, None, None])))
+        gain, shift = self.told(told)[:, :, None, None].chunk(2, dim=1)
+        return x + self.second(silu(self.first(layer_norm(x, x.shape[1:])) * (1 + gain) + shift))
 
 
-class Network(nn.Module):
-    def __init__(self, a: int = 32, b: int = 64, c: int = 128) -> None:
+class Network(nn.Module):  # noisy image [B, 3, S, S], level s [B], votes [B, 3] -> clean image
+    def __init__(self, width: int = 96, blocks: int = 5) -> None:
         super().__init__()
-        self.told = nn.Sequential(nn.Linear(1 + len(VOTES), 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU())
-        self.blocks = nn.ModuleList([Block(3, a), Block(a, b), Block(b, c), Block(c + b, b), Block(b + a, a)])
-        self.last = nn.Conv2d(a, 3, 3, padding=1)
+        self.first, self.last = nn.Conv2d(48, width, 3, padding=1), nn.Conv2d(width, 48, 3, padding=1)
+        self.blocks = nn.ModuleList(Block(width) for _ in range(blocks))
 
     def forward(self, noisy: torch.Tensor, s: torch.Tensor, votes: torch.Tensor) -> torch.Tensor:
-        told = self.told(torch.cat([s[:, None], votes], dim=1))
-        fine = self.blocks[0](noisy, told)
-        middle = self.blocks[1](avg_pool2d(fine, 2), told)
-        coarse = self.blocks[2](avg_pool2d(middle, 2), told)
-        middle = self.blocks[3](torch.cat([interpolate(coarse, scale_factor=2.0), middle], dim=1), told)
-        return self.last(self.blocks[4](torch.cat([interpolate(middle, scale_factor=2.0), fine], dim=1), told))
+        x = self.first(nn.functional.pixel_unshuffle(noisy, 4))  # 4 x 4 pixels in one place
+        for block in self.blocks:
+            x = block(x, torch.cat([s[:, None], votes], dim=1))
+        return nn.functional.pixel_shuffle(self.last(x), 4)
 
 
-@torch.no_grad()
-def draw(network: Network, votes: torch.Tensor, size: int, steps: int = 24) -> torch.Tensor:
-    x = torch.randn(len(votes), 3, size, size)
-    levels = torch.linspace(1, 0, steps + 1) ** 1.5
-    for s, lower in zip(levels[:-1], levels[1:], strict=True):
-        x = x + (lower - s) * (x - network(x, s.expand(len(x)), votes)) / s  # an Euler step
-    return x
-
-
-def main() -> None:
-    options = argparse.ArgumentParser(description="Flow matching on the toy survey.")
-    options.add_argument("survey", type=Path, help="folder that `galaxysd toy` wrote")
-    options.add_argument("--out", type=Path, default=Path("flow.png"))
-    options.add_argument("--seconds", type=float, default=60)
-    args = options.parse_args()
-    torch.manual_seed(0)
-    columns = {name: f"{column}_weighted_fraction" for name, column in VOTES.items()}
-    table = pl.read_csv(args.survey / "votes.csv", columns=["file", *columns.values()])
-    images = np.stack([np.asarray(Image.open(args.survey / "images" / file)) for file in table["file"]])
-    x = torch.tensor(images).permute(0, 3, 1, 2) / 64 - 1  # galaxies are dark: most of it lies around zero
-    votes = torch.tensor(table.select(*columns.values()).to_numpy(), dtype=torch.float32)
-    votes[:, 1:] *= 1 - votes[:, :1]  # of all volunteers, not of those who were asked
-    network, seen, started = Network(), 0, time.monotonic()
-    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    while (spent := (time.monotonic() - started) / args.seconds) < 1:
-        optimizer.param_groups[0]["lr"] = 2e-3 * math.cos(spent * math.pi / 2)
-        row = torch.randint(len(x), (64,))
-        s, e, clean = torch.sigmoid(torch.randn(64) + 0.5), torch.randn(64, *x.shape[1:]), x[row]
-        clean = torch.where(torch.rand(64, 1, 1, 1) < 0.5, clean, clean.flip(3))
+def train(network: Network, images: torch.Tensor, votes: torch.Tensor, seen: int, batch: int = 32) -> float:
+    steps = seen // batch
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    for _ in range(steps):
+        row, s, e = torch.randint(len(images), (batch,)), torch.rand(batch), torch.randn(batch, *images.shape[1:])
+        clean = images[row]
         noisy = clean + s[:, None, None, None] * (e - clean)
         loss = mse_loss(network(noisy, s, votes[row]), clean)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        seen += 64
-    drawn = draw(network, ROWS.repeat_interleave(8, dim=0), x.shape[-1])
-    sheet = ((drawn + 1) * 64).clamp(0, 255).byte().unflatten(0, (4, 8)).permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
-    Image.fromarray(sheet.numpy()).save(args.out)
-    print(f"{seen:,} images seen, loss {loss.item():.4f}; {', '.join(VOTES)} and disks without arms in {args.out}")
+        schedule.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def draw(network: Network, votes: torch.Tensor, size: int, steps: int = 20) -> torch.Tensor:
+    x, levels = torch.randn(len(votes), 3, size, size), torch.linspace(1, 0, steps + 1)
+    for s, lower in pairwise(levels):
+        x = x + (lower - s) * (x - network(x, s.expand(len(x)), votes)) / s  # an Euler step
+    return x
 
 
 if __name__ == "__main__":
-    main()
+    options = argparse.ArgumentParser(description="Flow matching on the toy survey.")
+    options.add_argument("survey", help="folder that `galaxysd toy` wrote, at 32 px")
+    options.add_argument("--out", default="flow.png")
+    options.add_argument("--images", type=int, default=20_000, help="seen in training; about a minute on two cores")
+    args = options.parse_args()
+    torch.manual_seed(0)
+    table = pl.read_csv(f"{args.survey}/votes.csv", columns=["file", *(f"{name}_weighted_fraction" for name in VOTES)])
+    pixels = np.stack([np.asarray(Image.open(f"{args.survey}/images/{file}")) for file in table["file"]])
+    images = torch.tensor(pixels).permute(0, 3, 1, 2) / 64 - 1
+    network = Network()
+    loss = train(network, images, torch.tensor(table.drop("file").to_numpy(), dtype=torch.float32), args.images)
+    drawn = draw(network, torch.tensor(list(ROWS.values())).repeat_interleave(8, dim=0), images.shape[-1])
+    sheet = ((drawn + 1) * 64).clamp(0, 255).byte().unflatten(0, (4, 8)).permute(0, 3, 1, 4, 2)
+    sheet = sheet.flatten(0, 1).flatten(1, 2)
+    Image.fromarray(sheet.numpy()).save(args.out)
+    print(f"loss {loss:.4f}; rows of {args.out}: {', '.join(ROWS)}")

@@ -44,7 +44,9 @@ def main() -> None:
     truth = dict(pl.read_parquet(survey / "truth.parquet").select("id", "odd").iter_rows())
     candidates = pl.read_parquet(found / "round-1" / "candidates.parquet").sort("rank")["id"].to_list()
     rings = [truth[name.removeprefix("sdss:")] == RING for name in candidates]
-    print(f"{sum(rings)} rings among {len(rings)} candidates; {list(truth.values()).count(RING)} among {args.n} galaxies")
+    print(
+        f"{sum(rings)} rings among {len(rings)} candidates; {list(truth.values()).count(RING)} among {args.n} galaxies"
+    )
 
     store = str(args.out / "vetting.db")
     table = str(found / "round-1" / "candidates.parquet")
@@ -56,7 +58,9 @@ def main() -> None:
 
     verdicts = [] if any(rings) else ["--verdict", "no"]  # a catalogue needs a galaxy
     title = ["--title", "Rings of a toy survey", "--authors", "Nobody"]
-    galaxysd(["publish", "--store", store, "--search", "rings", *title, *verdicts, "--out", str(args.out / "catalogue")])
+    galaxysd(
+        ["publish", "--store", store, "--search", "rings", *title, *verdicts, "--out", str(args.out / "catalogue")]
+    )
 
 
 if __name__ == "__main__":

@@ -257,9 +257,7 @@ def render_summary(from_page: Path) -> str:
             raise SystemExit(f"results/{SUMMARY}.json: no page {row.page}")
         state = {"none": "not used", "shipped": "shipped", "former": "former"}[standing(measurement.weights)]
         unit = f" {row.unit}" if row.unit else ""
-        lines.append(
-            f"| [{row.question}]({row.page}) | {value}{unit} | {row.compare_label}: {other}{unit} | {state} |"
-        )
+        lines.append(f"| [{row.question}]({row.page}) | {value}{unit} | {row.compare_label}: {other}{unit} | {state} |")
     return "\n".join(lines)
 
 
