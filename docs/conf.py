@@ -78,6 +78,8 @@ def fill(app: object, name: str, source: list[str]) -> None:
     for mark, made in ((PUBLIC_NAMES, public_names), (COMMANDS, commands), (CARD, card)):
         if mark in source[0]:
             source[0] = source[0].replace(mark, made())
+    if name.startswith("results/"):  # a number stays beside its interval
+        source[0] = re.sub(r"(\d) \[(\S+), (\S+)\]", "\\1\u00a0[\\2,\u00a0\\3]", source[0])
 
 
 def setup(app: "object") -> None:
