@@ -13,15 +13,24 @@ import polars as pl
 
 from galaxysd.cli import main as galaxysd
 
-PROMPTS = {  # class -> what to generate for it
-    "smooth": "sdss, smooth galaxy",
-    "edge_on": "sdss, features or disk-shaped, edge-on galaxy",
-    "spiral": "sdss, spiral galaxy",
-}
+CLASSES = ("smooth", "edge_on", "spiral")
+RULES = """
+name: toy
+classes:  # a class: which galaxies of the generator's data belong to it, and what to generate for it
+  - name: smooth
+    where: t01_smooth_or_features_a01_smooth > 0.6
+    prompt: smooth galaxy
+  - name: edge_on
+    where: t01_smooth_or_features_a01_smooth < 0.4 AND t02_edgeon_a04_yes > 0.6
+    prompt: features or disk-shaped, edge-on galaxy
+  - name: spiral
+    where: t01_smooth_or_features_a01_smooth < 0.4 AND t04_spiral_a08_spiral > 0.6
+    prompt: spiral galaxy
+"""
 
 
 def main() -> None:
-    """A toy survey, a table of labels, a table of prompts, the experiment."""
+    """A toy survey, a table of labels, rules for the classes, the experiment."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("few-labels"))
     parser.add_argument("--model", default="mini")
@@ -41,12 +50,12 @@ def main() -> None:
     # Labels: what the toy galaxies truly are. Yours come from looking at them.
     truth = pl.read_parquet(survey / "truth.parquet")
     files = pl.read_csv(survey / "votes.csv", columns=["file", "ra", "dec"])
-    labels = files.with_columns(truth["kind"].alias("class")).filter(pl.col("class").is_in(list(PROMPTS)))
+    labels = files.with_columns(truth["kind"].alias("class")).filter(pl.col("class").is_in(CLASSES))
     labels.write_csv(args.out / "labels.csv")
-    pl.DataFrame({"class": list(PROMPTS), "prompt": list(PROMPTS.values())}).write_csv(args.out / "prompts.csv")
+    (args.out / "rules.yaml").write_text(RULES, encoding="utf-8")
 
     experiment = ["augment", "--data", str(data), "--labels", str(args.out / "labels.csv")]
-    experiment += ["--images", str(survey / "images"), "--prompts", str(args.out / "prompts.csv")]
+    experiment += ["--images", str(survey / "images"), "--rules", str(args.out / "rules.yaml")]
     experiment += ["--model", args.model, "--encoder", args.encoder, "--shots", args.shots, "--seeds", "2"]
     experiment += ["--set", "ratios=[3]", "--set", "gammas=[2]", "--set", "explore=false"]
     if args.quick:

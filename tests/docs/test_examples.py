@@ -39,7 +39,8 @@ def test_every_example_is_tested_and_listed() -> None:
 def test_generate(tmp_path: Path) -> None:
     out = run("generate.py", "-n", "2", "--out", tmp_path / "g.png")
     assert out.splitlines()[-1] == f"8 galaxies in {tmp_path / 'g.png'}"
-    assert Image.open(tmp_path / "g.png").size == (128, 256)
+    with Image.open(tmp_path / "g.png") as sheet:
+        assert sheet.size == (128, 256)
 
 
 def test_minimal_flow(tmp_path: Path) -> None:
@@ -50,7 +51,8 @@ def test_minimal_flow(tmp_path: Path) -> None:
     main(["toy", "--out", str(tmp_path / "toy"), "-n", "64", "--size", "32"])
     out = run("minimal_flow.py", tmp_path / "toy", "--images", "64", "--out", tmp_path / "f.png")
     assert out.startswith("loss 0.")
-    assert Image.open(tmp_path / "f.png").size == (8 * 32, 4 * 32)
+    with Image.open(tmp_path / "f.png") as sheet:
+        assert sheet.size == (8 * 32, 4 * 32)
 
 
 def test_evaluate_your_images(tmp_path: Path) -> None:
