@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint docs results-pages bench lock clean
 
 demo: $(VENV)/ready
 	$(BIN)/galaxysd demo
@@ -15,6 +15,15 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation site, in docs/_build/html; needs no network, and warnings are errors.
+docs: $(VENV)/ready
+	$(BIN)/python tools/results.py --check
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
+
+# Writes the numbers of results/*.json into the pages that show them.
+results-pages: $(VENV)/ready
+	$(BIN)/python tools/results.py
 
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/catalog_million.py
@@ -30,4 +39,4 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo docs/_build
