@@ -166,7 +166,7 @@ def load_weights(path: Path, network: "Module") -> None:
     """Put the weights of a safetensors file into a network, as float32.
 
     Raises:
-        InputError: the file is damaged, or belongs to another network.
+        InputError: the file is damaged, belongs to another network, or holds values that are not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -177,6 +177,9 @@ def load_weights(path: Path, network: "Module") -> None:
         network.load_state_dict(floats)
     except (SafetensorError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+    broken = [key for key, value in floats.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise InputError(f"{path}: {broken[0]} holds values that are not finite; the weights are damaged")
 
 
 def check_weights(folder: Path, kind: str, needed: Sequence[str], weights: str) -> None:

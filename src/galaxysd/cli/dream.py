@@ -254,7 +254,7 @@ def _write_pack(
 
 
 def _feature_maps(model: str, side: int) -> "FeatureMaps":
-
     from galaxysd.encoders.pretrained import PretrainedMaps
+    from galaxysd.training.processes import processes
 
     return PretrainedMaps(model.removeprefix("transformers:"), side, processes().device)

@@ -11,9 +11,6 @@ The folder alone is enough to generate. A missing, tampered or pickled file is r
 """
 
 import hashlib
-import json
-import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -21,9 +18,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion.autoencoder import Autoencoder, AutoencoderSettings
@@ -33,15 +28,14 @@ from galaxysd.diffusion.guidance import GuidanceSettings
 from galaxysd.diffusion.network import NetworkSettings
 from galaxysd.diffusion.samplers import Sampler
 from galaxysd.errors import InputError
-from galaxysd.io import sha256_of
+from galaxysd.io import RECORD, check_sums, check_weights, load_weights, read_json, save_weights
 from galaxysd.runs import versions
 from galaxysd.settings import Settings
 
 FORMAT = 2  # 1: a denoiser of pixels
-CONFIG, RECORD, CARD = "config.json", "galaxysd.json", "README.md"
+CONFIG, CARD = "config.json", "README.md"
 AUTOENCODER, DENOISER, GRAIN = "autoencoder.safetensors", "denoiser.safetensors", "grain.safetensors"
 WEIGHTS = DENOISER
-PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 SHIPPED = ("mini",)
 
 
@@ -144,8 +138,6 @@ def save_model(
     Raises:
         InputError: the latents do not fit, or the folder holds something else, or cannot be written.
     """
-    if folder.exists() and not (folder / RECORD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists and is not a model folder; choose another")
     config = ModelConfig(
         autoencoder=autoencoder.settings,
         denoiser=None if denoiser is None else denoiser.unet.settings,
@@ -158,24 +150,19 @@ def save_model(
         networks[DENOISER] = denoiser.unet
     if grain is not None:
         networks[GRAIN] = grain
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        dtype = torch.float16 if half else torch.float32
-        for name, network in networks.items():
-            tensors = {key: value.to(dtype).contiguous().cpu() for key, value in network.state_dict().items()}
-            save_file(tensors, temporary / name, metadata={"format": "pt"})
-        (temporary / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(card, encoding="utf-8")
-        sums = {name: sha256_of(temporary / name) for name in (CONFIG, *networks)}
-        record = record.model_copy(update={"sha256": sums})
-        (temporary / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise InputError(f"{folder}: model cannot be written ({error})") from None
+    stored = torch.float16 if half else torch.float32
+
+    def finished(sums: dict[str, str]) -> str:
+        kept = {name: value for name, value in sums.items() if name != CARD}  # a card may be rewritten
+        return record.model_copy(update={"sha256": kept}).model_dump_json(indent=1) + "\n"
+
+    save_weights(
+        folder,
+        "model",
+        {name: (network.state_dict(), stored) for name, network in networks.items()},
+        finished,
+        texts={CONFIG: config.model_dump_json(indent=1) + "\n", CARD: card},
+    )
 
 
 def _check_fit(config: ModelConfig, source: str) -> None:
@@ -191,64 +178,21 @@ def _check_fit(config: ModelConfig, source: str) -> None:
         )
 
 
-def _read_weights(path: Path, network: nn.Module) -> None:
-    """Fill a network from a file; weights that are missing, of another shape or not finite are refused."""
-    try:
-        tensors: dict[str, Tensor] = load(path.read_bytes())
-        network.load_state_dict({key: value.float() for key, value in tensors.items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())[:300]})") from None
-    broken = [key for key, value in tensors.items() if not (value.is_floating_point() and bool(value.isfinite().all()))]
-    if broken:
-        raise InputError(f"{path}: {broken[0]} holds values that are not finite; the weights are damaged")
-
-
-def refuse_incomplete(folder: Path, kind: str, needed: Sequence[str], weights: str) -> None:
-    """Make sure that a folder has its files and no pickle.
-
-    Args:
-        folder: to look at.
-        kind: of folder, for the message.
-        needed: names of its files.
-        weights: where its weights belong.
-
-    Raises:
-        InputError: a file is missing, or may hold a pickle.
-    """
-    pickled = sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES)
-    if pickled:
-        raise InputError(f"{folder}: {pickled[0]} may hold a pickle, which is never read; weights belong in {weights}")
-    for name in needed:
-        if not (folder / name).is_file():
-            raise InputError(f"{folder}: not {kind} folder, {name} is missing")
-
-
-def refuse_changed(folder: Path, sums: Mapping[str, str], names: Sequence[str]) -> None:
-    """Compare files with the checksums in the record.
-
-    Raises:
-        InputError: a file was changed.
-    """
-    for name in names:
-        if sums.get(name) != sha256_of(folder / name):
-            raise InputError(f"{folder / name}: does not match the checksum in {RECORD}; the file was changed")
-
-
 def _open(folder: Path) -> tuple[ModelConfig, ModelRecord]:
     """Config and record of a model folder, with every file named there present and unchanged."""
-    refuse_incomplete(folder, "a model", (RECORD,), WEIGHTS)
+    check_weights(folder, "a model", (RECORD,), WEIGHTS)
     values = read_json(folder / RECORD)
     if (found := values.get("format")) != FORMAT:
         former = "it draws pixels; train it anew, or use it with galaxysd 0.1"
         wanted = former if found == 1 else "another version of galaxysd wrote it"
         raise InputError(f"{folder / RECORD}: format {found} is not the one this version reads ({FORMAT}): {wanted}")
     record = ModelRecord.parse(values, str(folder / RECORD))
-    refuse_incomplete(folder, "a model", (CONFIG, AUTOENCODER, *record.sha256), WEIGHTS)
-    refuse_changed(folder, record.sha256, (CONFIG, AUTOENCODER, *record.sha256))
+    check_weights(folder, "a model", (CONFIG, AUTOENCODER, *record.sha256), WEIGHTS)
+    check_sums(folder, record.sha256, (CONFIG, AUTOENCODER, *record.sha256))
     config = ModelConfig.parse(read_json(folder / CONFIG), str(folder / CONFIG))
     needed = [name for name, shape in ((DENOISER, config.denoiser), (GRAIN, config.grain)) if shape is not None]
-    refuse_incomplete(folder, "a model", needed, WEIGHTS)
-    refuse_changed(folder, record.sha256, needed)
+    check_weights(folder, "a model", needed, WEIGHTS)
+    check_sums(folder, record.sha256, needed)
     _check_fit(config, str(folder))
     return config, record
 
@@ -262,7 +206,7 @@ def load_autoencoder(name_or_folder: str | Path, device: torch.device) -> tuple[
     folder = resolve(name_or_folder)
     config, record = _open(folder)
     autoencoder = Autoencoder(config.autoencoder)
-    _read_weights(folder / AUTOENCODER, autoencoder)
+    load_weights(folder / AUTOENCODER, autoencoder)
     return autoencoder.to(device).eval(), record, record.sha256[AUTOENCODER][:16]
 
 
@@ -277,30 +221,15 @@ def load_model(name_or_folder: str | Path, device: torch.device) -> Model:
     if config.denoiser is None:
         raise InputError(f"{folder}: holds an autoencoder alone; train a generator on it (--autoencoder {folder})")
     autoencoder = Autoencoder(config.autoencoder)
-    _read_weights(folder / AUTOENCODER, autoencoder)
+    load_weights(folder / AUTOENCODER, autoencoder)
     surveys = tuple(survey.token for survey in record.surveys)
     denoiser = GalaxyDenoiser(config.denoiser, config.spread, record.tree, surveys)
-    _read_weights(folder / DENOISER, denoiser.unet)
+    load_weights(folder / DENOISER, denoiser.unet)
     grain = None
     if config.grain is not None:
         grain = GrainNetwork(config.grain)
-        _read_weights(folder / GRAIN, grain)
+        load_weights(folder / GRAIN, grain)
         grain.to(device).eval()
     meaning = record.model_dump_json(include={"tree", "surveys", "sha256"})
     model_hash = hashlib.sha256(meaning.encode()).hexdigest()[:16]
     return Model(autoencoder.to(device).eval(), denoiser.to(device).eval(), grain, record, model_hash)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        InputError: it cannot be read, or is something else.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # no text, no JSON, numbers too long, nested too deep
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return values

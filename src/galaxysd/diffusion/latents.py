@@ -18,9 +18,8 @@ from torch import Tensor
 
 from galaxysd.diffusion.autoencoder import Autoencoder, to_unit
 from galaxysd.diffusion.data import GalaxyPool, dihedral
-from galaxysd.diffusion.folder import read_json
 from galaxysd.errors import InputError
-from galaxysd.io import write_atomically
+from galaxysd.io import read_json, write_atomically
 
 ORIENTATIONS = 8
 CHUNK = 64  # galaxies encoded together

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from galaxysd.diffusion.autoencoder import Autoencoder, AutoencoderSettings
 from galaxysd.diffusion.card import model_card
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
-from galaxysd.diffusion.folder import ModelRecord, read_json, save_model
+from galaxysd.diffusion.folder import ModelRecord, save_model
 from galaxysd.diffusion.grain import GrainNetwork, GrainSettings
 from galaxysd.diffusion.network import NetworkSettings
 from galaxysd.errors import InputError
-from galaxysd.io import write_atomically
+from galaxysd.io import read_json, write_atomically
 from galaxysd.settings import Settings
 
 LIMIT = 14_000_000  # bytes of a piece

@@ -35,7 +35,6 @@ from galaxysd.diffusion.folder import (
     SurveyInfo,
     load_autoencoder,
     load_model,
-    read_json,
     save_model,
 )
 from galaxysd.diffusion.grain import GrainNetwork, GrainSettings
@@ -43,6 +42,7 @@ from galaxysd.diffusion.grain_task import GrainData, GrainTask, GrainTaskSetting
 from galaxysd.diffusion.latents import LatentPool
 from galaxysd.diffusion.network import NetworkSettings
 from galaxysd.errors import InputError
+from galaxysd.io import read_json
 from galaxysd.nn import normalise_weights
 from galaxysd.runs import Run
 from galaxysd.settings import RecipeSettings, Settings
