@@ -20,7 +20,6 @@ from galaxysd.diffusion.condition import Condition
 from galaxysd.evaluation.reader import Readers, ReaderSettings, train_reader
 from galaxysd.metrics.consistency import Reading, right_shares
 from galaxysd.runs import Run
-from galaxysd.settings import FrozenModel
 from galaxysd.training.fit import Batch
 from galaxysd.types import Flags, Floats
 
@@ -60,14 +59,6 @@ class LabelledImages:
         return self.told.fractions.double().numpy(), self.told.known.numpy()
 
 
-class CASIdentity(FrozenModel):
-    """What makes two trainings of this file the same."""
-
-    settings: ReaderSettings
-    seed: int
-    source: str
-
-
 def classification_accuracy(
     source: str,
     teachers: LabelledImages,
@@ -94,7 +85,7 @@ def classification_accuracy(
     Returns:
         Per test galaxy, the share of its clear questions that were read rightly (`consistency.right_shares`) [N].
     """
-    run = Run.open(folder, CASIdentity(settings=settings, seed=seed, source=source))
+    run = Run.open(folder, settings, inputs={"seed": seed, "source": source})
     network = train_reader(teachers, held_out, tree, run, settings, seed=seed)
     read = Readers((network,), tree).read(test.pixels.permute(0, 2, 3, 1).numpy())
     asked, known = test.asked()

@@ -74,16 +74,6 @@ class EvaluationSettings(Settings):
     data: DataSettings = Field(default=DataSettings(), description="which answers are believed")
 
 
-class EvaluationIdentity(FrozenModel):
-    """What makes two reports the same."""
-
-    settings: EvaluationSettings
-    model: str = Field(description="hash of the generator, or of its images")
-    sampling: SamplingSettings | None = Field(description="null: images were given")
-    encoder: str = Field(description="hash of the encoder")
-    datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
-
-
 class Report(FrozenModel):
     """`report.json`."""
 
@@ -145,14 +135,14 @@ def evaluate(
         if pipeline is None
         else pipeline.sampling(steps=steps, guidance=guidance, autoguidance=autoguidance, sampler=sampler)
     )
-    identity = EvaluationIdentity(
-        settings=settings,
-        model=pipeline.model_hash if pipeline else external.hash if external else "",
-        sampling=sampling,
-        encoder=encoder.hash,
-        datasets=reference_data.inputs,
-    )
-    run = Run.open(out, identity)
+    judged = pipeline.model_hash if pipeline else external.hash if external else ""
+    inputs = {
+        "model": judged,
+        "sampling": None if sampling is None else sampling.model_dump(mode="json"),
+        "encoder": encoder.hash,
+        "datasets": reference_data.inputs,
+    }
+    run = Run.open(out, settings, inputs=inputs)
     if run.summary is not None:
         return Report.parse(run.summary, str(run.folder / "done.json"))
 
@@ -226,7 +216,7 @@ def evaluate(
             }
             consistency = scores.consistency(readings, settings.seed)
         with _stage(run, "cas"):
-            cas = _cas(run, reference_data, generated, reference, settings, identity)
+            cas = _cas(run, reference_data, generated, reference, settings)
     with _stage(run, "scores"):
         axes = {
             "realism": scores.realism(features, settings.neighbours, settings.seed),
@@ -240,11 +230,11 @@ def evaluate(
         per_class = scores.per_class(features, classes, reference_data.tree.columns, settings.seed) if told else {}
     report = Report(
         model=str(model or images),
-        model_hash=identity.model,
+        model_hash=judged,
         encoder=encoder.name,
         encoder_hash=encoder.hash,
         sampling=sampling,
-        datasets=identity.datasets,
+        datasets=reference_data.inputs,
         seed=settings.seed,
         halves=(images_hash(reference.images), images_hash(real_baseline.images)),
         images=len(generated),
@@ -299,7 +289,6 @@ def _cas(
     generated: GalaxySet,
     reference: GalaxySet,
     settings: EvaluationSettings,
-    identity: EvaluationIdentity,
 ) -> dict[str, Score]:
     """What can be learned from generated galaxies, and from as many real galaxies, whose training is kept for other
     reports.
@@ -315,7 +304,7 @@ def _cas(
         reference_data.tree,
         {"generated": run.folder / "cas", "real_baseline": reference_data.cache.place("cas", *known)},
         settings.cas,
-        sources={"generated": identity.content_hash(), "real_baseline": " ".join(map(str, known))},
+        sources={"generated": run.identity, "real_baseline": " ".join(map(str, known))},
         seed=settings.seed,
     )
 
