@@ -24,11 +24,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from pydantic import Field
 
 from galaxysd.data.galaxy_set import GalaxySet
-from galaxysd.diffusion.condition import Condition
 from galaxysd.diffusion.data import DataSettings
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
@@ -36,7 +34,6 @@ from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.errors import InputError
 from galaxysd.evaluation import scores
 from galaxysd.evaluation.cache import Cache, images_hash
-from galaxysd.evaluation.cas import LabelledImages
 from galaxysd.evaluation.external_images import ExternalImages, ExternalSample
 from galaxysd.evaluation.reader import ReaderSettings
 from galaxysd.evaluation.reference import MEASURED, ReferenceData, evenly, real_sample
@@ -298,9 +295,9 @@ def _cas(
     teachers = {"generated": generated, "real_baseline": real_sample(train, chosen)}
     known = (settings.cas.content_hash(), settings.seed, len(generated), *reference_data.identity)
     return scores.cas(
-        {name: labelled(one) for name, one in teachers.items()},
-        labelled(real_sample(val, np.arange(len(val)))),
-        labelled(reference),
+        teachers,
+        real_sample(val, np.arange(len(val))),
+        reference,
         reference_data.tree,
         {"generated": run.folder / "cas", "real_baseline": reference_data.cache.place("cas", *known)},
         settings.cas,
@@ -338,11 +335,3 @@ def draw(
         drawn["reliability"] = figures.reliability(calibrations)
     for name, content in drawn.items():
         (folder / f"{name}.png").write_bytes(content)
-
-
-def labelled(sample: GalaxySet) -> LabelledImages:
-    """A sample as readers learn from it."""
-    told = Condition(
-        torch.from_numpy(sample.fractions).float(), torch.from_numpy(sample.known), torch.from_numpy(sample.survey)
-    )
-    return LabelledImages(torch.from_numpy(np.ascontiguousarray(sample.images.transpose(0, 3, 1, 2))), told)
