@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from measure import all_pixels, console, empty_folder, machine, morphologies, open_datasets, run_script, split_of
-from reader import GalaxySet, Reader, ReaderSettings, train_reader
+from reader import Examples, Reader, ReaderSettings, train_reader
 from rich.table import Table
 
 from galaxysd.catalog.catalog import Catalog
@@ -111,7 +111,7 @@ class Reading:
         return {**found, "macro": {"accuracy": value, "low": low, "high": high, "n": len(self.labels)}}
 
 
-def real_galaxies(datasets: Sequence[Dataset], split: str, limit: int | None) -> tuple[GalaxySet, list[Morphology]]:
+def real_galaxies(datasets: Sequence[Dataset], split: str, limit: int | None) -> tuple[Examples, list[Morphology]]:
     """Galaxies of a split that have a class, with what is known of each."""
     images, labels, known = [], [], []
     for dataset in datasets:
@@ -125,18 +125,18 @@ def real_galaxies(datasets: Sequence[Dataset], split: str, limit: int | None) ->
     counts = np.bincount(np.concatenate([np.empty(0, np.int64), *labels]), minlength=len(CLASSES))
     if counts.min() < 2:
         raise InputError(f"split {split!r}: too few galaxies of class {CLASSES[int(counts.argmin())]!r} to go by")
-    found = GalaxySet(np.concatenate(images), np.concatenate(labels))
+    found = Examples(np.concatenate(images), np.concatenate(labels))
     if limit is not None:
         keep = np.concatenate([np.flatnonzero(found.labels == index)[:limit] for index in range(len(CLASSES))])
-        found, known = GalaxySet(found.images[keep], found.labels[keep]), [known[index] for index in keep]
+        found, known = Examples(found.images[keep], found.labels[keep]), [known[index] for index in keep]
     return found, known
 
 
-def dream(pipeline: GalaxyPipeline, wanted: Sequence[Sequence[str | Morphology]], seed: int) -> GalaxySet:
+def dream(pipeline: GalaxyPipeline, wanted: Sequence[Sequence[str | Morphology]], seed: int) -> Examples:
     """One galaxy per wish; `wanted` holds a list of wishes per class."""
     flat = [wish for wishes in wanted for wish in wishes]
     labels = np.repeat(np.arange(len(wanted)), [len(wishes) for wishes in wanted])
-    return GalaxySet(pipeline(flat, seed=seed).images, labels)
+    return Examples(pipeline(flat, seed=seed).images, labels)
 
 
 def compare_features(sets: Sequence[Reading], real: Reading, seed: int) -> dict[str, dict[str, float]]:
@@ -192,7 +192,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     real = _read("real test", reader, test)
     readings = [real, *(_read(name, reader, examples) for name, examples in dreams.items())]
     made = {"train, blurred": controls.blurred(train.images), "noise": controls.noise(train.images, rng)}
-    straw = [_read(name, reader, GalaxySet(images, train.labels)) for name, images in made.items()]
+    straw = [_read(name, reader, Examples(images, train.labels)) for name, images in made.items()]
     first = readings[1]
     shuffled = Reading("shuffled prompts", controls.shuffled(first.labels, rng), first.read, first.features)
 
@@ -224,12 +224,12 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _read(name: str, reader: Reader, examples: GalaxySet) -> Reading:
+def _read(name: str, reader: Reader, examples: Examples) -> Reading:
     read, features = reader.read(examples.images)
     return Reading(name, examples.labels, read, features)
 
 
-def _misread_sheet(dreams: dict[str, GalaxySet], readings: Sequence[Reading], path: Path, footer: str) -> None:
+def _misread_sheet(dreams: dict[str, Examples], readings: Sequence[Reading], path: Path, footer: str) -> None:
     """Generated galaxies that were read as something else, a row per class asked for and class read."""
     rows: list[tuple[str, Pixels]] = []
     for reading in readings:

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageFilter
 
 from galaxysd.cli import main as galaxysd
-from galaxysd.embedding.encoders import load_encoder
+from galaxysd.encoders.encoders import load_encoder
 from galaxysd.evaluation.compare import comparison_summary, write_comparison
 from galaxysd.evaluation.evaluate import EvaluationSettings, evaluate
 from galaxysd.evaluation.report import summary, write_page

@@ -1,16 +1,19 @@
 """A run folder: what was asked, with which versions, how it went, and whether it is done.
 
-    RUN/settings.yaml   the resolved settings: the identity of the run
+    RUN/settings.yaml   the resolved settings
+    RUN/inputs.json     what else makes two runs the same: hashes of models and data, by name
     RUN/versions.json   software and machine
     RUN/metrics.jsonl   one JSON object a line, in the order of work
     RUN/done.json       written last; its presence means the run is finished
 
-The same command again resumes; other settings in the same folder are refused.
+The same command again resumes; other settings or inputs in the same folder are refused.
 """
 
+import hashlib
 import json
 import platform
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -41,28 +44,52 @@ class Run:
         self.folder = folder
 
     @classmethod
-    def open(cls, folder: str | Path, settings: FrozenModel) -> Self:
-        """Create the folder, or resume one that was created with the same settings.
+    def open(cls, folder: str | Path, settings: FrozenModel, *, inputs: Mapping[str, Any] | None = None) -> Self:
+        """Create the folder, or resume one that was created with the same settings and inputs.
+
+        Args:
+            folder: of the run.
+            settings: what was chosen.
+            inputs: what it works on: hashes and other plain values by name.
 
         Raises:
-            InputError: the folder holds something else, or a run with other settings.
+            InputError: the folder holds something else, or a run with other settings or inputs.
         """
         folder = Path(folder)
         identity = folder / "settings.yaml"
+        given: dict[str, Any] = json.loads(json.dumps(dict(inputs or {})))
         if identity.is_file():
             earlier = type(settings).read(identity)
-            if earlier.content_hash() != settings.content_hash():
-                before, now = earlier.model_dump(mode="json"), settings.model_dump(mode="json")
-                keys = ", ".join(sorted(key for key in now if before[key] != now[key]))
-                raise InputError(f"{folder}: holds a run with other settings ({keys}); choose another folder")
+            before, now = earlier.model_dump(mode="json"), settings.model_dump(mode="json")
+            known = cls(folder).inputs
+            keys = [key for key in now if before[key] != now[key]]
+            keys += [key for key in {**known, **given} if known.get(key) != given.get(key)]
+            if keys:
+                names = ", ".join(sorted(keys))
+                raise InputError(f"{folder}: holds a run with other settings ({names}); choose another folder")
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: exists and is not a run of this kind; choose another folder")
         else:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "versions.json", json.dumps(versions(), indent=2) + "\n")
+            if inputs is not None:
+                write_atomically(folder / "inputs.json", json.dumps(given, indent=2) + "\n")
             settings.write(folder / "settings.yaml.tmp")
             (folder / "settings.yaml.tmp").replace(identity)
         return cls(folder)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the run works on, as `open` was told."""
+        path = self.folder / "inputs.json"
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return found
+
+    @property
+    def identity(self) -> str:
+        """16 hex digits over settings and inputs: equal runs have equal ones."""
+        text = (self.folder / "settings.yaml").read_text(encoding="utf-8") + json.dumps(self.inputs, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def metrics_file(self) -> Path:

@@ -124,7 +124,7 @@ def test_what_is_missing_is_made_again_alike(
     assert rows(out) == before and len(lost) == 1
     monkeypatch.setattr(module, "_run_all", lambda *_: pytest.fail("a finished experiment was made again"))
     go(toy, out, model, settings)
-    with pytest.raises(InputError, match=r"other settings \(settings\)"):
+    with pytest.raises(InputError, match=r"other settings \(seeds\)"):
         go(toy, out, model, settings.model_copy(update={"seeds": 3}))
 
 

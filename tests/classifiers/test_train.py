@@ -53,7 +53,7 @@ def test_a_finished_training_is_read_again(trained: Path, shapes: Shapes, tiny: 
     assert (trained / "done.json").stat().st_mtime_ns == stamp
     with pytest.raises(InputError, match=r"other settings \(train\)"):
         train_classifier(shapes(299, seed=0), shapes(60, seed=1), NAMES, trained, tiny)
-    with pytest.raises(InputError, match=r"other settings \(settings\)"):
+    with pytest.raises(InputError, match=r"other settings \(fit\)"):
         train_classifier(shapes(300, seed=0), shapes(60, seed=1), NAMES, trained, tiny, seed=1)
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.diffusion.condition import Condition
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
-from galaxysd.evaluation.cas import LabelledImages, classification_accuracy
+from galaxysd.evaluation.cas import classification_accuracy
 from galaxysd.evaluation.reader import ReaderNetwork, ReaderSettings, cross_entropy
 
 TREE = DecisionTree.load("gz2")
@@ -18,7 +18,7 @@ SMALL = SMALL.model_copy(update={"fit": SMALL.fit.model_copy(update={"batch": 32
 SMOOTH = TREE.columns.index("t01_smooth_or_features_a01_smooth")
 
 
-def stripes(n: int, seed: int, *, lie: bool = False) -> LabelledImages:
+def stripes(n: int, seed: int, *, lie: bool = False) -> GalaxySet:
     """Flat discs are smooth, striped ones featured; a lying source calls them the other way round."""
     rng = np.random.default_rng(seed)
     striped = rng.random(n) < 0.5
@@ -26,16 +26,16 @@ def stripes(n: int, seed: int, *, lie: bool = False) -> LabelledImages:
     disc = 150 * np.exp(-3 * (across[:, None] ** 2 + across[None, :] ** 2))
     waves = 1 + 0.9 * np.sign(np.sin(12 * across))
     pixels = np.where(striped[:, None, None], disc * waves, disc) + rng.normal(8, 3, (n, 16, 16))
-    fractions = torch.zeros(n, len(TREE.columns))
-    fractions[:, SMOOTH] = torch.from_numpy((striped if lie else ~striped).astype(np.float32))
+    fractions = np.zeros((n, len(TREE.columns)))
+    fractions[:, SMOOTH] = striped if lie else ~striped
     fractions[:, SMOOTH + 1] = 1 - fractions[:, SMOOTH]
-    known = torch.zeros(n, len(TREE.questions), dtype=torch.bool)
+    known = np.zeros((n, len(TREE.questions)), bool)
     known[:, 0] = True
-    images = torch.from_numpy(pixels.clip(0, 255).astype(np.uint8))[:, None].repeat(1, 3, 1, 1)
-    return LabelledImages(images, Condition(fractions, known, torch.zeros(n).long()))
+    images = np.repeat(pixels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=3)
+    return GalaxySet(images, [f"toy:{index}" for index in range(n)], fractions=fractions, known=known)
 
 
-def taught(folder: Path, teachers: LabelledImages, source: str = "toy") -> float:
+def taught(folder: Path, teachers: GalaxySet, source: str = "toy") -> float:
     test = stripes(100, 2)
     return float(classification_accuracy(source, teachers, stripes(20, 1), test, TREE, folder, SMALL).mean())
 

@@ -1,4 +1,4 @@
-"""The tiny model for the tests of this room."""
+"""The tiny model for the tests of generation."""
 
 from pathlib import Path
 

@@ -13,7 +13,6 @@ In: datasets (or one's own labels beside them), a generator, an encoder. Out:
 The same command again goes on behind the last finished run.
 """
 
-import json
 import multiprocessing
 import shutil
 import time
@@ -63,7 +62,7 @@ from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.errors import InputError
 from galaxysd.runs import Run
-from galaxysd.settings import FrozenModel, Settings
+from galaxysd.settings import Settings
 from galaxysd.training.fit import make_optimizers
 
 TIMED = 4  # training steps that the plan is reckoned from
@@ -176,19 +175,6 @@ def reckon(
     return Plan(runs, left_out, networks, training + dreaming, workers)
 
 
-class AugmentIdentity(FrozenModel):
-    """What makes two experiments the same."""
-
-    settings: AugmentSettings
-    classes: tuple[str, ...]
-    model: str = Field(description="hash of the generator")
-    encoders: dict[str, str] = Field(description="role and hash")
-    datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
-    asked: str = Field(description="hash of rules and prompts")
-    train: tuple[int, ...] = Field(description="labelled galaxies of each class to draw from")
-    test: tuple[int, ...] = Field(description="labelled galaxies of each class to measure with")
-
-
 def augment(
     datasets: Sequence[str | Path],
     out: str | Path,
@@ -256,17 +242,16 @@ def augment(
     Console(stderr=True, highlight=False).print(str(plan), soft_wrap=True)
     if plan_only:
         return plan
-    identity = AugmentIdentity(
-        settings=settings,
-        classes=split.classes,
-        model=pipeline.model_hash,
-        encoders={role: one.hash for role, one in present.items()},
-        datasets=tuple(f"{dataset.survey}:{dataset.info.inputs}" for dataset in opened),
-        asked=json.dumps({name: list(each) for name, each in asked.items()}),
-        train=tuple(split.train.counts(len(split.classes)).tolist()),
-        test=tuple(split.test.counts(len(split.classes)).tolist()),
-    )
-    run = Run.open(out, identity)
+    inputs = {
+        "classes": split.classes,
+        "model": pipeline.model_hash,
+        "encoders": {role: one.hash for role, one in present.items()},
+        "datasets": [dataset.identity for dataset in opened],
+        "asked": {name: list(each) for name, each in asked.items()},
+        "train": split.train.counts(len(split.classes)).tolist(),
+        "test": split.test.counts(len(split.classes)).tolist(),
+    }
+    run = Run.open(out, settings, inputs=inputs)
     if run.summary is not None:
         return plan
     _prepare(run, settings, split, opened, pipeline, rules, asked, present)

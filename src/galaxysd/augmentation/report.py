@@ -6,6 +6,7 @@ every level of shots only the seeds count that all arms of that level have finis
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from galaxysd.augmentation.experiment import AugmentIdentity, finished_runs
+from galaxysd.augmentation.experiment import AugmentSettings, finished_runs
 from galaxysd.augmentation.experiment_data import ExperimentData
 from galaxysd.augmentation.methods import SYNTHETIC, Level, standard_arms
 from galaxysd.augmentation.paired_bootstrap import STATISTICS, PairedBootstrap, paired_bootstrap
@@ -86,10 +87,9 @@ def write_report(out: str | Path) -> AugmentReport:
     settings_file = run.folder / "settings.yaml"
     if not settings_file.is_file():
         raise InputError(f"{out}: is not an experiment; `galaxysd augment` makes one")
-    identity = AugmentIdentity.read(settings_file)
+    settings, inputs = AugmentSettings.read(settings_file), run.inputs
     data, rows = ExperimentData.load(run.folder / "data"), list(finished_runs(run).values())
-    settings = identity.settings
-    arms = standard_arms(settings.ratios, settings.gammas, tuple(identity.encoders), explore=settings.explore)
+    arms = standard_arms(settings.ratios, settings.gammas, tuple(inputs["encoders"]), explore=settings.explore)
     with_synthetic = {arm.name for arm in arms if arm.ratio}
     lines = run.metrics()
     levels = [
@@ -101,9 +101,9 @@ def write_report(out: str | Path) -> AugmentReport:
     if not levels:
         raise InputError(f"{out}: no level of shots has a seed that all arms have finished; run `galaxysd augment` on")
     report = AugmentReport(
-        classes=identity.classes,
-        test=identity.test,
-        train=identity.train,
+        classes=tuple(inputs["classes"]),
+        test=tuple(inputs["test"]),
+        train=tuple(inputs["train"]),
         levels=tuple(levels),
         memory={
             line["pool"]: {key: line[key] for key in ("synthetic", "copies", "threshold", "share", "alarm")}
@@ -116,7 +116,7 @@ def write_report(out: str | Path) -> AugmentReport:
         versions=versions(),
     )
     write_atomically(run.folder / "report.json", report.model_dump_json(indent=1) + "\n")
-    _write_page(report, identity, data, run.folder)
+    _write_page(report, settings, inputs, data, run.folder)
     return report
 
 
@@ -238,7 +238,7 @@ def curves(report: AugmentReport, statistic: str) -> bytes:
         places = [place for place, level in enumerate(report.levels) if name in level.arms]
         found = [report.levels[place].arms[name].macro[statistic] for place in places]
         colour = SERIES[number % len(SERIES)]
-        dashed = "--" if name.startswith("synthetic") else "-"
+        dashed = "--" if name.startswith("dreams") else "-"
         full = len(places) == len(report.levels)
         axes.plot(
             places, [one.value for one in found], dashed if full else "o", color=colour, linewidth=1.6, label=name
@@ -251,7 +251,9 @@ def curves(report: AugmentReport, statistic: str) -> bytes:
     return figures.png(figure, tight=False)
 
 
-def _write_page(report: AugmentReport, identity: AugmentIdentity, data: ExperimentData, folder: Path) -> None:
+def _write_page(
+    report: AugmentReport, settings: AugmentSettings, inputs: Mapping[str, Any], data: ExperimentData, folder: Path
+) -> None:
     pictures = [
         Figure(
             Image.open(io.BytesIO(curves(report, name))), f"{name} against shots", "band: 95 % over seeds and galaxies"
@@ -290,15 +292,15 @@ def _write_page(report: AugmentReport, identity: AugmentIdentity, data: Experime
                 ),
             ],
         ),
-        Section("How it was done", _method(report, identity)),
+        Section("How it was done", _method(report, settings)),
     ]
     build_page(
         folder / "report.html",
         title="When do dreamed galaxies make a better classifier?",
-        lead=f"{len(identity.classes)} classes, {sum(report.test):,} test galaxies that no classifier, generator or "
+        lead=f"{len(report.classes)} classes, {sum(report.test):,} test galaxies that no classifier, generator or "
         f"encoder has learned from, {seeds} seeds.",
         sections=sections,
-        footer=f"generator {identity.model}; encoders {', '.join(identity.encoders.values()) or 'none'}; "
+        footer=f"generator {inputs['model']}; encoders {', '.join(inputs['encoders'].values()) or 'none'}; "
         f"{report.hours:.1f} h of runs",
     )
 
@@ -354,8 +356,7 @@ def _counted(counts: tuple[int, ...], classes: tuple[str, ...]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in zip(classes, counts, strict=True))
 
 
-def _method(report: AugmentReport, identity: AugmentIdentity) -> list[Part]:
-    settings = identity.settings
+def _method(report: AugmentReport, settings: AugmentSettings) -> list[Part]:
     told = settings.model_dump(mode="json", include={"shots", "seeds", "ratios", "gammas", "synthetic"})
     left = f" Not run, since equal to the baseline: {', '.join(report.left_out)}." if report.left_out else ""
     return [

@@ -24,7 +24,7 @@ from galaxysd.classifiers.votes import Likelihood, VoteClassifier, VotePool, Vot
 from galaxysd.data.dataset import Dataset
 from galaxysd.io import write_atomically
 from galaxysd.runs import Run
-from galaxysd.settings import FrozenModel, RecipeSettings
+from galaxysd.settings import RecipeSettings
 from galaxysd.training.fit import Budget, fit
 
 
@@ -37,14 +37,6 @@ class ClassifierRecipe(ClassifierSettings, RecipeSettings):
     target: Literal["classes", "votes"] = Field(default="classes", description="hard classes by rules, or the votes")
     rules: str = Field(default="gz2", description="classes: built-in rules or a YAML file (class_rules.py)")
     likelihood: Likelihood = Field(default="dirichlet-multinomial", description="votes: of the counts of a question")
-
-
-class VoteTraining(FrozenModel):
-    """What makes two trainings on votes the same: recipe and data."""
-
-    recipe: ClassifierRecipe
-    datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
-    limit: int | None = None
 
 
 def train_recipe(
@@ -96,7 +88,7 @@ def _train_classes(
     about = {
         "recipe": recipe.name,
         "rules": rules.model_dump(mode="json"),
-        "datasets": [f"{data.survey}:{data.info.inputs}" for data in datasets],
+        "datasets": [data.identity for data in datasets],
     }
     result, classifier = continue_training(
         train, held_out, rules.names, out, settings, images=images, minutes=minutes, about=about
@@ -116,8 +108,7 @@ def _train_votes(
     minutes: float | None,
     limit: int | None,
 ) -> dict[str, Any]:
-    inputs = tuple(f"{data.survey}:{data.info.inputs}" for data in datasets)
-    run = Run.open(out, VoteTraining(recipe=recipe, datasets=inputs, limit=limit))
+    run = Run.open(out, recipe, inputs={"datasets": [data.identity for data in datasets], "limit": limit})
     total = recipe.images if images is None else images
     if run.summary is not None and run.summary["images_seen"] >= total:
         return {**run.summary, "already_done": True}

@@ -24,7 +24,7 @@ from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
 from galaxysd.metrics import calibration
 from galaxysd.runs import Run
-from galaxysd.settings import FrozenModel, Settings
+from galaxysd.settings import Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.ema import swapped
 from galaxysd.training.fit import Batch, Budget, FitSettings, fit
@@ -60,15 +60,6 @@ class ClassifierSettings(Settings):
         log_every=3_200,
         snapshot_every=10**9,
     )
-
-
-class ClassifierTraining(FrozenModel):
-    """What makes two trainings the same."""
-
-    settings: ClassifierSettings
-    classes: tuple[str, ...] = Field(min_length=2)
-    train: str = Field(description="hash of the training galaxies")
-    held_out: str = Field(description="hash of those the temperature is chosen on")
 
 
 class GalaxyClassifier(TrainedNetwork):
@@ -234,13 +225,8 @@ def continue_training(
         InputError: as `train_classifier`.
     """
     _check(train, held_out, classes)
-    identity = ClassifierTraining(
-        settings=settings,
-        classes=classes,
-        train=_hash(train),
-        held_out=_hash(held_out),
-    )
-    run = Run.open(folder, identity)
+    inputs = {"classes": classes, "train": _hash(train), "held_out": _hash(held_out)}
+    run = Run.open(folder, settings, inputs=inputs)
     total = settings.images if images is None else images
     if run.summary is not None and run.summary["images_seen"] >= total:
         return {**run.summary, "already_done": True}, GalaxyClassifier.load(run.folder / "model")
@@ -271,7 +257,7 @@ def continue_training(
             "galaxies": np.bincount(train.labels[~train.synthetic], minlength=len(classes)).tolist(),
             "synthetic": np.bincount(train.labels[train.synthetic], minlength=len(classes)).tolist(),
             "held_out": held_out.counts(len(classes)).tolist(),
-            "data_hash": identity.content_hash(),
+            "data_hash": run.identity,
             "images_seen": result["images_seen"],
         },
     )

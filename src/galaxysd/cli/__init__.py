@@ -1,4 +1,4 @@
-"""The command line: one verb per room, no logic of its own.
+"""The command line: one verb per task, no logic of its own.
 
 Heavy libraries are imported inside the verbs, so that `galaxysd --help` is immediate. Results go to stdout (as JSON
 with `--json`), progress and errors to stderr. Exit codes: 0 done, 2 bad input, 130 interrupted.

@@ -112,6 +112,11 @@ class Dataset:
         """The survey token."""
         return self.info.survey
 
+    @property
+    def identity(self) -> str:
+        """Survey and hash of everything that determines the dataset."""
+        return f"{self.survey}:{self.info.inputs}"
+
     def __len__(self) -> int:
         return self.info.galaxies
 

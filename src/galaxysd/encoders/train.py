@@ -23,7 +23,7 @@ from galaxysd.encoders.simclr import ContrastiveModel, SimCLRSettings, SimCLRTas
 from galaxysd.errors import InputError
 from galaxysd.nn import ImageScale, normalise_weights
 from galaxysd.runs import Run
-from galaxysd.settings import FrozenModel, RecipeSettings
+from galaxysd.settings import RecipeSettings
 from galaxysd.training import checkpoint
 from galaxysd.training.fit import Budget, FitSettings, fit
 
@@ -41,14 +41,6 @@ class EncoderRecipe(RecipeSettings):
     data: DataSettings = DataSettings()
     fit: FitSettings = FitSettings()
     images: int = Field(default=1_000_000, ge=1, description="images budget unless the command says otherwise")
-
-
-class EncoderTraining(FrozenModel):
-    """What makes two trainings the same: recipe and data."""
-
-    recipe: EncoderRecipe
-    datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
-    limit: int | None = None
 
 
 def train_encoder(
@@ -80,9 +72,7 @@ def train_encoder(
     size, multiple = opened[0].info.size, recipe.network.multiple
     if size % multiple:
         raise InputError(f"{opened[0].folder}: images of {size} px; this encoder needs a multiple of {multiple}")
-    inputs = tuple(f"{data.survey}:{data.info.inputs}" for data in opened)
-    identity = EncoderTraining(recipe=recipe, datasets=inputs, limit=limit)
-    run = Run.open(out, identity)
+    run = Run.open(out, recipe, inputs={"datasets": [data.identity for data in opened], "limit": limit})
     total = images or recipe.images
     if run.summary is not None and run.summary["images_seen"] >= total:
         return {**run.summary, "already_done": True}
@@ -94,7 +84,7 @@ def train_encoder(
     model = ContrastiveModel(network, recipe.simclr.projection)
     task = SimCLRTask(model, recipe.simclr, held_out)
     result = fit(task, pool, recipe.fit, run, Budget(images=total, minutes=minutes))
-    _export(run, identity, pool, model, size, result)
+    _export(run, recipe, pool, model, size, result)
     summary = {"run": str(run.folder), "model": str(run.folder / "model"), **result}
     if result["done"]:
         run.finish(summary)
@@ -102,7 +92,7 @@ def train_encoder(
 
 
 def _export(
-    run: Run, identity: EncoderTraining, pool: GalaxyPool, model: ContrastiveModel, size: int, result: dict[str, Any]
+    run: Run, recipe: EncoderRecipe, pool: GalaxyPool, model: ContrastiveModel, size: int, result: dict[str, Any]
 ) -> None:
     """Write RUN/model from the averaged weights of the latest checkpoint."""
     from safetensors.torch import load_file
@@ -116,11 +106,11 @@ def _export(
     looks = [line for line in run.metrics() if "held_out" in line]
     names = {"held_out": "loss", "alignment": "alignment", "uniformity": "uniformity"}
     training = {
-        "recipe": json.loads(identity.recipe.model_dump_json()),
+        "recipe": json.loads(recipe.model_dump_json()),
         "data": pool.describe(),
-        "data_hash": identity.content_hash(),
+        "data_hash": run.identity,
         "images_seen": result["images_seen"],
         "hours": round(result["seconds"] / 3600, 2),
         "held_out": {name: looks[-1][key] for key, name in names.items()} if looks else {},
     }
-    save_encoder(run.folder / "model", network, name=identity.recipe.name, size=size, training=training)
+    save_encoder(run.folder / "model", network, name=recipe.name, size=size, training=training)

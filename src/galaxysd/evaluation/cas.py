@@ -9,70 +9,58 @@ In: images with the fractions asked for (generated) or voted (real). Out: accura
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from galaxysd.catalog.tree import DecisionTree
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.condition import Condition
 from galaxysd.evaluation.reader import Readers, ReaderSettings, train_reader
 from galaxysd.metrics.consistency import Reading, right_shares
 from galaxysd.runs import Run
-from galaxysd.settings import FrozenModel
 from galaxysd.training.fit import Batch
-from galaxysd.types import Flags, Floats
+from galaxysd.types import Floats, Ints
 
 
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images in memory with what is known of them (protocol `Labelled` of reader.py).
+@dataclass(frozen=True, eq=False)
+class VoteDraws:
+    """A set of galaxies as readers learn from it (protocol `Labelled` of reader.py).
 
     Attributes:
-        pixels: uint8 [N, 3, S, S].
-        told: fractions [N, A] float32, known [N, Q], survey [N].
+        galaxies: with fractions.
     """
 
-    pixels: Tensor
-    told: Condition
+    galaxies: GalaxySet
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.galaxies)
 
-    def images(self, indices: npt.NDArray[np.int64]) -> Tensor:
+    def images(self, indices: Ints) -> Tensor:
         """uint8 [B, 3, S, S]."""
-        return self.pixels[indices]
+        return self.galaxies.planes(indices)
 
-    def condition(self, indices: npt.NDArray[np.int64]) -> Condition:
+    def condition(self, indices: Ints) -> Condition:
         """What is known of some of them."""
-        return Condition(self.told.fractions[indices], self.told.known[indices], self.told.survey[indices])
+        return Condition(
+            torch.from_numpy(self.galaxies.fractions[indices]).float(),
+            torch.from_numpy(self.galaxies.known[indices]),
+            torch.from_numpy(self.galaxies.survey[indices]),
+        )
 
     def batch(self, size: int, generator: torch.Generator) -> Batch:
         """Random galaxies in random orientation, all equally likely."""
-        indices = torch.randint(len(self), (size,), generator=generator)
+        indices = torch.randint(len(self), (size,), generator=generator).numpy()
         turns = torch.randint(8, (size,), generator=generator)
-        told = self.condition(indices.numpy())
-        return {"images": dihedral(self.pixels[indices], turns), "fractions": told.fractions, "known": told.known}
-
-    def asked(self) -> tuple[Floats, Flags]:
-        """Fractions [N, A] and known [N, Q] as arrays."""
-        return self.told.fractions.double().numpy(), self.told.known.numpy()
-
-
-class CASIdentity(FrozenModel):
-    """What makes two trainings of this file the same."""
-
-    settings: ReaderSettings
-    seed: int
-    source: str
+        told = self.condition(indices)
+        return {"images": dihedral(self.images(indices), turns), "fractions": told.fractions, "known": told.known}
 
 
 def classification_accuracy(
     source: str,
-    teachers: LabelledImages,
-    held_out: LabelledImages,
-    test: LabelledImages,
+    teachers: GalaxySet,
+    held_out: GalaxySet,
+    test: GalaxySet,
     tree: DecisionTree,
     folder: Path,
     settings: ReaderSettings,
@@ -94,8 +82,7 @@ def classification_accuracy(
     Returns:
         Per test galaxy, the share of its clear questions that were read rightly (`consistency.right_shares`) [N].
     """
-    run = Run.open(folder, CASIdentity(settings=settings, seed=seed, source=source))
-    network = train_reader(teachers, held_out, tree, run, settings, seed=seed)
-    read = Readers((network,), tree).read(test.pixels.permute(0, 2, 3, 1).numpy())
-    asked, known = test.asked()
-    return right_shares(Reading(asked, known, read, tree))
+    run = Run.open(folder, settings, inputs={"seed": seed, "source": source})
+    network = train_reader(VoteDraws(teachers), VoteDraws(held_out), tree, run, settings, seed=seed)
+    read = Readers((network,), tree).read(test.images)
+    return right_shares(Reading(test.fractions, test.known, read, tree))

@@ -24,11 +24,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from pydantic import Field
 
 from galaxysd.data.galaxy_set import GalaxySet
-from galaxysd.diffusion.condition import Condition
 from galaxysd.diffusion.data import DataSettings
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
@@ -36,7 +34,6 @@ from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.errors import InputError
 from galaxysd.evaluation import scores
 from galaxysd.evaluation.cache import Cache, images_hash
-from galaxysd.evaluation.cas import LabelledImages
 from galaxysd.evaluation.external_images import ExternalImages, ExternalSample
 from galaxysd.evaluation.reader import ReaderSettings
 from galaxysd.evaluation.reference import MEASURED, ReferenceData, evenly, real_sample
@@ -72,16 +69,6 @@ class EvaluationSettings(Settings):
         description="that learn from generated galaxies or from as many real ones",
     )
     data: DataSettings = Field(default=DataSettings(), description="which answers are believed")
-
-
-class EvaluationIdentity(FrozenModel):
-    """What makes two reports the same."""
-
-    settings: EvaluationSettings
-    model: str = Field(description="hash of the generator, or of its images")
-    sampling: SamplingSettings | None = Field(description="null: images were given")
-    encoder: str = Field(description="hash of the encoder")
-    datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
 
 
 class Report(FrozenModel):
@@ -140,14 +127,14 @@ def evaluate(
     if external is not None and (steps, guidance, sampler) != (None,) * 3:
         raise InputError("evaluate: steps, guidance and sampler belong to a model, not to images")
     sampling = None if pipeline is None else pipeline.sampling(steps=steps, guidance=guidance, sampler=sampler)
-    identity = EvaluationIdentity(
-        settings=settings,
-        model=pipeline.model_hash if pipeline else external.hash if external else "",
-        sampling=sampling,
-        encoder=encoder.hash,
-        datasets=reference_data.inputs,
-    )
-    run = Run.open(out, identity)
+    judged = pipeline.model_hash if pipeline else external.hash if external else ""
+    inputs = {
+        "model": judged,
+        "sampling": None if sampling is None else sampling.model_dump(mode="json"),
+        "encoder": encoder.hash,
+        "datasets": reference_data.inputs,
+    }
+    run = Run.open(out, settings, inputs=inputs)
     if run.summary is not None:
         return Report.parse(run.summary, str(run.folder / "done.json"))
 
@@ -221,7 +208,7 @@ def evaluate(
             }
             consistency = scores.consistency(readings, settings.seed)
         with _stage(run, "cas"):
-            cas = _cas(run, reference_data, generated, reference, settings, identity)
+            cas = _cas(run, reference_data, generated, reference, settings)
     with _stage(run, "scores"):
         axes = {
             "realism": scores.realism(features, settings.neighbours, settings.seed),
@@ -235,11 +222,11 @@ def evaluate(
         per_class = scores.per_class(features, classes, reference_data.tree.columns, settings.seed) if told else {}
     report = Report(
         model=str(model or images),
-        model_hash=identity.model,
+        model_hash=judged,
         encoder=encoder.name,
         encoder_hash=encoder.hash,
         sampling=sampling,
-        datasets=identity.datasets,
+        datasets=reference_data.inputs,
         seed=settings.seed,
         halves=(images_hash(reference.images), images_hash(real_baseline.images)),
         images=len(generated),
@@ -294,7 +281,6 @@ def _cas(
     generated: GalaxySet,
     reference: GalaxySet,
     settings: EvaluationSettings,
-    identity: EvaluationIdentity,
 ) -> dict[str, Score]:
     """What can be learned from generated galaxies, and from as many real galaxies, whose training is kept for other
     reports.
@@ -304,13 +290,13 @@ def _cas(
     teachers = {"generated": generated, "real_baseline": real_sample(train, chosen)}
     known = (settings.cas.content_hash(), settings.seed, len(generated), *reference_data.identity)
     return scores.cas(
-        {name: labelled(one) for name, one in teachers.items()},
-        labelled(real_sample(val, np.arange(len(val)))),
-        labelled(reference),
+        teachers,
+        real_sample(val, np.arange(len(val))),
+        reference,
         reference_data.tree,
         {"generated": run.folder / "cas", "real_baseline": reference_data.cache.place("cas", *known)},
         settings.cas,
-        sources={"generated": identity.content_hash(), "real_baseline": " ".join(map(str, known))},
+        sources={"generated": run.identity, "real_baseline": " ".join(map(str, known))},
         seed=settings.seed,
     )
 
@@ -344,11 +330,3 @@ def draw(
         drawn["reliability"] = figures.reliability(calibrations)
     for name, content in drawn.items():
         (folder / f"{name}.png").write_bytes(content)
-
-
-def labelled(sample: GalaxySet) -> LabelledImages:
-    """A sample as readers learn from it."""
-    told = Condition(
-        torch.from_numpy(sample.fractions).float(), torch.from_numpy(sample.known), torch.from_numpy(sample.survey)
-    )
-    return LabelledImages(torch.from_numpy(np.ascontiguousarray(sample.images.transpose(0, 3, 1, 2))), told)

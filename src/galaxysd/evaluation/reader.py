@@ -32,7 +32,7 @@ from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.errors import InputError
 from galaxysd.nn import SILU_RMS, MPConv, fast_precision, normalise_channels, normalise_weights
 from galaxysd.runs import Run
-from galaxysd.settings import FrozenModel, Settings
+from galaxysd.settings import Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.ema import swapped
 from galaxysd.training.fit import Batch, Budget, FitSettings, fit
@@ -51,14 +51,6 @@ class ReaderSettings(Settings):
     fit: FitSettings = FitSettings(
         batch=16, learning_rate=0.02, warmup=1_600, cooldown=0.9, average=0.1, snapshot_every=10**9
     )
-
-
-class ReaderIdentity(FrozenModel):
-    """What makes two readers the same: settings, seed and data."""
-
-    settings: ReaderSettings
-    seed: int
-    datasets: tuple[str, ...] = Field(description="survey and hash of the inputs of each dataset")
 
 
 class ReaderStage(nn.Module):
@@ -197,15 +189,14 @@ def train_readers(
     Raises:
         InputError: the datasets do not fit, a folder holds a reader of other data or settings, or it was interrupted.
     """
-    inputs = tuple(f"{data.survey}:{data.info.inputs}" for data in datasets)
+    identities = [data.identity for data in datasets]
     folder.mkdir(parents=True, exist_ok=True)
     pool = GalaxyPool(datasets, "train", settings.data, pixels)
     held_out = GalaxyPool(datasets, "val", settings.data, pixels)
     networks = []
     for member in range(settings.readers):
-        run = Run.open(
-            folder / f"reader-{member}", ReaderIdentity(settings=settings, seed=seed + member, datasets=inputs)
-        )
+        inputs = {"seed": seed + member, "datasets": identities}
+        run = Run.open(folder / f"reader-{member}", settings, inputs=inputs)
         networks.append(train_reader(pool, held_out, pool.tree, run, settings, seed=seed + member))
     return Readers(tuple(networks), pool.tree)
 

@@ -97,7 +97,7 @@ class ReferenceData:
             InputError: they are damaged, do not fit each other, or lack a split.
         """
         self.datasets = [Dataset.open(folder) for folder in folders]
-        self.inputs = tuple(f"{dataset.survey}:{dataset.info.inputs}" for dataset in self.datasets)
+        self.inputs = tuple(dataset.identity for dataset in self.datasets)
         self.identity = (*self.inputs, data.content_hash())
         self.encoder, self.cache = encoder, cache
         self.pixels = cache.place("pixels", *self.inputs, data.withhold)

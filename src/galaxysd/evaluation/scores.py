@@ -16,7 +16,8 @@ import polars as pl
 from pydantic import Field
 
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.evaluation.cas import LabelledImages, classification_accuracy
+from galaxysd.data.galaxy_set import GalaxySet
+from galaxysd.evaluation.cas import classification_accuracy
 from galaxysd.evaluation.reader import ReaderSettings
 from galaxysd.metrics.c2st import c2st
 from galaxysd.metrics.consistency import Reading, fraction_errors, right_shares
@@ -222,9 +223,9 @@ def measured(tables: Mapping[str, pl.DataFrame], parameters: Mapping[str, str], 
 
 
 def cas(
-    teachers: Mapping[str, LabelledImages],
-    held_out: LabelledImages,
-    test: LabelledImages,
+    teachers: Mapping[str, GalaxySet],
+    held_out: GalaxySet,
+    test: GalaxySet,
     tree: DecisionTree,
     folders: Mapping[str, Path],
     settings: ReaderSettings,
@@ -248,8 +249,8 @@ def cas(
         name: classification_accuracy(sources[name], one, held_out, test, tree, folders[name], settings, seed=seed)
         for name, one in teachers.items()
     }
-    asked, known = test.asked()
-    guess = Reading(asked, known, np.broadcast_to(asked.mean(axis=0), asked.shape), tree)
+    commonest = np.broadcast_to(test.fractions.mean(axis=0), test.fractions.shape)
+    guess = Reading(test.fractions, test.known, commonest, tree)
 
     men = {"the commonest answers": right_shares(guess)}
     return {

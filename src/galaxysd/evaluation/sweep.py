@@ -43,16 +43,6 @@ class SweepSettings(Settings):
     steps: tuple[int, ...] = Field(default=(6, 12), min_length=1, description="noise levels")
 
 
-class SweepIdentity(FrozenModel):
-    """What makes two sweeps the same."""
-
-    sweep: SweepSettings
-    settings: EvaluationSettings
-    model: str
-    encoder: str
-    datasets: tuple[str, ...]
-
-
 class SweepPoint(FrozenModel):
     """What one setting reaches."""
 
@@ -117,16 +107,13 @@ def sweep(
         setting = pipeline.sampling(steps=steps, guidance=scale).model_dump()
         setting["guidance"]["to_level"] = top
         tried.append(SamplingSettings.parse(setting, "sampling"))
-    run = Run.open(
-        out,
-        SweepIdentity(
-            sweep=grid,
-            settings=settings,
-            model=pipeline.model_hash,
-            encoder=encoder.hash,
-            datasets=reference_data.inputs,
-        ),
-    )
+    inputs = {
+        "evaluation": settings.model_dump(mode="json"),
+        "model": pipeline.model_hash,
+        "encoder": encoder.hash,
+        "datasets": reference_data.inputs,
+    }
+    run = Run.open(out, grid, inputs=inputs)
     if run.summary is not None:
         return Sweep.parse(run.summary, str(run.folder / "done.json"))
     reference, real_baseline = reference_data.halves(settings.n, settings.seed)

@@ -32,14 +32,6 @@ class TwoModelSettings(Settings):
     seed: int = Field(default=0, ge=0)
 
 
-class TwoModelIdentity(FrozenModel):
-    """What makes two comparisons the same."""
-
-    settings: TwoModelSettings
-    models: tuple[str, str] = Field(description="hashes")
-    datasets: tuple[str, ...]
-
-
 class TwoModelTest(FrozenModel):
     """`twins.json`."""
 
@@ -75,8 +67,8 @@ def compare_two_models(
     if first == second:
         raise InputError(f"{models[1]}: is the same model as {models[0]}; expected two trained on disjoint halves")
     opened = [Dataset.open(folder) for folder in datasets]
-    inputs = tuple(f"{one.survey}:{one.info.inputs}" for one in opened)
-    run = Run.open(out, TwoModelIdentity(settings=settings, models=(first, second), datasets=inputs))
+    inputs = {"models": [first, second], "datasets": [one.identity for one in opened]}
+    run = Run.open(out, settings, inputs=inputs)
     if run.summary is not None:
         return TwoModelTest.parse(run.summary, str(run.folder / "done.json"))
     pool = GalaxyPool(opened, "test", DataSettings(), run.folder / "pixels")

@@ -70,21 +70,6 @@ class DiscoverSettings(Settings):
     mapped: int = Field(default=40, ge=0, description="candidates with an occlusion map, on the page")
 
 
-class DiscoverIdentity(FrozenModel):
-    """What makes two searches the same."""
-
-    settings: DiscoverSettings
-    seed: int
-    round: int
-    target: str = Field(description="the target in words")
-    model: str = Field(description="hash of the generator")
-    encoder: str = Field(description="hash of the encoder")
-    survey: str = Field(description="hash of the survey")
-    positives: tuple[str, ...] = Field(description="known galaxies of the target")
-    exclude: tuple[str, ...] = Field(description="galaxies that are not to be candidates")
-    answers: tuple[str, ...] = Field(description="vetted galaxies, id:answer")
-
-
 class DiscoverReport(FrozenModel):
     """What a search did."""
 
@@ -166,19 +151,18 @@ def discover(
     known = [] if positives is None else known_ids(positives, listed)
     hidden = [] if exclude is None else known_ids(exclude, listed)
     vetted = _answers(answers, round, Path(out), listed)
-    identity = DiscoverIdentity(
-        settings=settings,
-        seed=seed,
-        round=round,
-        target=search_target.target.caption,
-        model=pipeline.model_hash,
-        encoder=encoder.hash,
-        survey=listed.hash,
-        positives=tuple(known),
-        exclude=tuple(hidden),
-        answers=tuple(f"{name}:{word}" for word in ("yes", "no", "unsure") for name in getattr(vetted, word)),
-    )
-    run = Run.open(Path(out) / f"round-{round}", identity)
+    inputs = {
+        "seed": seed,
+        "round": round,
+        "target": search_target.target.caption,
+        "model": pipeline.model_hash,
+        "encoder": encoder.hash,
+        "survey": listed.hash,
+        "positives": known,
+        "exclude": hidden,
+        "answers": [f"{name}:{word}" for word in ("yes", "no", "unsure") for name in getattr(vetted, word)],
+    }
+    run = Run.open(Path(out) / f"round-{round}", settings, inputs=inputs)
     if run.summary is not None:
         return DiscoverReport.parse({**run.summary, "already_done": True}, f"{run.folder}/done.json")
     folder = run.folder
@@ -223,7 +207,9 @@ def discover(
         mapped=settings.mapped,
     )
     with replacing(folder / "candidates.parquet") as path:
-        candidates.write_parquet(path, metadata={"galaxysd": identity.model_dump_json()})
+        candidates.write_parquet(
+            path, metadata={"galaxysd": json.dumps({"settings": settings.model_dump(mode="json"), **inputs})}
+        )
     report = DiscoverReport(
         out=str(folder),
         candidates=str(folder / "candidates.parquet"),
