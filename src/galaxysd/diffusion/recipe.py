@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from accelerate import Accelerator
 from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor
@@ -46,7 +45,7 @@ from galaxysd.nn import normalise_weights
 from galaxysd.runs import Run
 from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training import checkpoint
-from galaxysd.training.fit import Budget, Data, FitSettings, Task, fit
+from galaxysd.training.fit import Budget, Data, FitSettings, Task, fit, join
 
 
 class NetworkShape(Settings):
@@ -137,7 +136,7 @@ class _Training:
         autoencoder: str | None = None,
         features: str | None = None,
     ) -> None:
-        self.accelerator = Accelerator()
+        self.accelerator = join()
         self.recipe = recipe
         self.datasets = [Dataset.open(folder) for folder in datasets]
         if not self.datasets:

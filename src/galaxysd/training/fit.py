@@ -97,6 +97,14 @@ class Budget(Settings):
         return min(1.0, by_images if self.minutes is None else max(by_images, seconds / (60 * self.minutes)))
 
 
+def join() -> Accelerator:
+    """This process among those that `torchrun` started, or alone.
+
+    Without `cpu`, processes on a machine that has no accelerator would each take themselves for the only one.
+    """
+    return Accelerator(cpu=not torch.accelerator.is_available())
+
+
 def make_optimizers(model: nn.Module, settings: FitSettings) -> list[torch.optim.Optimizer]:
     """Muon for matrices, AdamW for every other weight.
 
@@ -165,7 +173,7 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
     Raises:
         InputError: the loss is not finite, or a checkpoint does not fit.
     """
-    accelerator = Accelerator()
+    accelerator = join()
     world, rank, device = accelerator.num_processes, accelerator.process_index, accelerator.device
     if settings.batch % world:
         raise InputError(f"batch {settings.batch} cannot be divided by {world} processes; choose a multiple")
