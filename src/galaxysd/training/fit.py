@@ -98,7 +98,7 @@ class Budget(Settings):
 
 
 def join() -> Accelerator:
-    """This process among those that `torchrun` started, or alone.
+    """One process among those that `torchrun` started, or a lonely one.
 
     Without `cpu`, processes on a machine that has no accelerator would each take themselves for the only one.
     """
