@@ -9,10 +9,10 @@ the same galaxies blurred must not.
 import argparse
 from pathlib import Path
 
+from galaxysd.encoders.encoders import load_encoder
 from PIL import Image, ImageFilter
 
 from galaxysd.cli import main as galaxysd
-from galaxysd.encoders.encoders import load_encoder
 from galaxysd.evaluation.compare import comparison_summary, write_comparison
 from galaxysd.evaluation.evaluate import EvaluationSettings, evaluate
 from galaxysd.evaluation.report import summary, write_page

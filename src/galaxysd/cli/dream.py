@@ -255,6 +255,6 @@ def _write_pack(
 
 def _feature_maps(model: str, side: int) -> "FeatureMaps":
     from galaxysd.encoders.pretrained import PretrainedMaps
-    from galaxysd.training.processes import processes
+    from galaxysd.training.fit import join
 
-    return PretrainedMaps(model.removeprefix("transformers:"), side, processes().device)
+    return PretrainedMaps(model.removeprefix("transformers:"), side, join().device)

@@ -47,8 +47,7 @@ from galaxysd.nn import normalise_weights
 from galaxysd.runs import Run
 from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training import checkpoint
-from galaxysd.training.fit import Budget, Data, FitSettings, Task, fit
-from galaxysd.training.processes import processes
+from galaxysd.training.fit import Budget, Data, FitSettings, Task, fit, join
 
 if TYPE_CHECKING:
     from galaxysd.data.dataset import Dataset
@@ -178,7 +177,7 @@ class _Training:
         autoencoder: str | None = None,
         features: str | None = None,
     ) -> None:
-        self.accelerator = processes()
+        self.accelerator = join()
         self.recipe = recipe
         self.datasets = open_datasets(datasets)
         if other := sorted({data.info.size for data in self.datasets} - {size}):

@@ -28,7 +28,6 @@ from galaxysd.runs import Run
 from galaxysd.settings import Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.ema import ExponentialMovingAverage
-from galaxysd.training.processes import processes
 
 Batch = dict[str, Tensor]
 
@@ -96,6 +95,14 @@ class Budget(Settings):
         """Share of the training that is over: by images, or by the clock where that is further."""
         by_images = images_seen / self.images
         return min(1.0, by_images if self.minutes is None else max(by_images, seconds / (60 * self.minutes)))
+
+
+def join() -> Accelerator:
+    """One process among those that `torchrun` started, or a lonely one.
+
+    Without `cpu`, processes on a machine that has no accelerator would each take themselves for the only one.
+    """
+    return Accelerator(cpu=not torch.accelerator.is_available())
 
 
 def make_optimizers(model: nn.Module, settings: FitSettings) -> list[torch.optim.Optimizer]:
@@ -166,7 +173,7 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
     Raises:
         InputError: the loss is not finite, or a checkpoint does not fit.
     """
-    accelerator = processes()
+    accelerator = join()
     world, rank, device = accelerator.num_processes, accelerator.process_index, accelerator.device
     if settings.batch % world:
         raise InputError(f"batch {settings.batch} cannot be divided by {world} processes; choose a multiple")
