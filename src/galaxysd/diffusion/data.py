@@ -128,7 +128,7 @@ class GalaxyPool:
         self.ids: list[str] = []
         self.withheld: list[str] = []
         fractions, known, survey = [], [], []
-        selected: "list[tuple[Dataset, list[str]]]" = []
+        selected: list[tuple[Dataset, list[str]]] = []
         for dataset in datasets:
             catalog, dropped = withhold(dataset.catalog, settings.withhold)
             self.withheld += [f"{dataset.survey}:{galaxy}" for galaxy in dropped]
