@@ -96,9 +96,8 @@ def as_told(
     device = generator.device
     noise = torch.randn(fractions.shape, generator=generator, device=device)
     recast = (fractions + noise * (fractions * (1 - fractions) / votes).sqrt()).clamp(0, 1)
-    earlier_first = fractions - 1e-6 * torch.arange(
-        len(answers), device=device
-    )  # of equal answers the first one counts
+    # Of equal answers the first one counts.
+    earlier_first = fractions - 1e-6 * torch.arange(len(answers), device=device)
     places = answers.expand(batch, -1)
     largest = torch.full((batch, questions), -1.0, device=device).scatter_reduce(1, places, earlier_first, "amax")
     worded = (earlier_first == largest[:, answers]) & (fractions > 0)

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,10 @@ class Stage:
         task: what learns, and its loss.
         data: where batches come from.
         recipe: of this stage, with batch and learning rate as they are used.
-        parts: the network that generates with its settings and spread, once the averages are in it.
-        sample: what has to be measured anew when weights have changed: its argument is a number of galaxies.
+        network: the part of what learns that generates.
+        settings: its shape.
+        spread: of the latents, for the flow.
+        measure: what has to be measured anew when weights have changed; its argument is a number of galaxies.
     """
 
     name: str
@@ -147,30 +150,39 @@ class PackTraining:
         self.surveys = tuple(survey.token for survey in pack.info.surveys)
         self.autoencoder: Autoencoder | None = None
         self.autoencoder_sum: str | None = None
-        self.denoiser: GalaxyDenoiser | None = None
 
-    def adopt(self, start: str) -> None:
-        """Take over the parts of a model, and send them out as pieces of this run.
+    def adopt(self, start: str, stages: Sequence[str]) -> None:
+        """Take over the parts of a model that are not trained, and send them out as pieces of this run.
 
         Raises:
-            InputError: it has other surveys or another tree, or images of another size, or cannot be read.
+            InputError: they do not fit the pack, or cannot be read.
         """
+        if "autoencoder" in stages:
+            raise InputError(
+                f"--from {start}: none of its parts fits an autoencoder that is trained anew; leave it out"
+            )
         autoencoder, record, _ = load_autoencoder(start, self.device)
         if autoencoder.settings.size != self.pool.size:
             raise InputError(
                 f"{start}: draws {autoencoder.settings.size} px, the pack has images of {self.pool.size} px"
             )
-        self._keep_autoencoder(autoencoder, self._record({"autoencoder": record.training.get("autoencoder", {})}))
+
+        def told(name: str) -> ModelRecord:
+            return self._record({key: values for key, values in record.training.items() if key == name})
+
+        self._keep_autoencoder(autoencoder, told("autoencoder"))
         try:
             model = load_model(start, self.device)
         except InputError:
             return  # an autoencoder alone
-        if model.denoiser.surveys != self.surveys or model.denoiser.tree.columns != self.pack.info.tree.columns:
-            raise InputError(f"{start}: has other surveys or another tree than the pack; train the flow, too")
-        told = {name: values for name, values in record.training.items() if name == "generator"}
-        unet = model.denoiser.unet
-        self.denoiser = model.denoiser
-        self._send("flow", unet, unet.settings, self._record(told), spread=model.denoiser.spread)
+        same = model.denoiser.surveys == self.surveys and model.denoiser.tree.columns == self.pack.info.tree.columns
+        if "flow" not in stages:
+            if not same:
+                raise InputError(f"{start}: has other surveys or another tree than the pack; train the flow, too")
+            unet = model.denoiser.unet
+            self._send("flow", unet, unet.settings, told("generator"), spread=model.denoiser.spread)
+        if "grain" not in stages and same and model.grain is not None:
+            self._send("grain", model.grain, model.grain.settings, told("grain"))
 
     def stage(self, name: str, until: float) -> Stage:
         """Make a stage ready: its network, task and data.
@@ -199,9 +211,9 @@ class PackTraining:
                 surveys=len(self.surveys),
                 **recipe.network.model_dump(),
             )
-            self.denoiser = GalaxyDenoiser(settings, latents.spread(), tree, self.surveys).to(self.device)
-            task = FlowTask(self.denoiser, self.autoencoder, recipe.task, self.pack.val)
-            return Stage(name, task, latents, recipe, self.denoiser.unet, settings, self.denoiser.spread)
+            denoiser = GalaxyDenoiser(settings, latents.spread(), tree, self.surveys).to(self.device)
+            task = FlowTask(denoiser, self.autoencoder, recipe.task, self.pack.val)
+            return Stage(name, task, latents, recipe, denoiser.unet, settings, denoiser.spread)
         pairs = DevicePairs(self.pool, self.autoencoder, chunk=chunk, until=prepared)
         self.log.say(stage=name, decoded=len(pairs.rows))
         grain_settings = GrainSettings(spread=pairs.spread(), surveys=len(self.surveys), **recipe.network.model_dump())
@@ -246,7 +258,7 @@ class PackTraining:
             if isinstance(module, GalaxyUNet):  # it would normalise its weights in every pass; here it is done outside
                 module.eval()
         model = torch.compile(task.model, dynamic=False) if self.compiled else task.model
-        means, begun, steps, numbers = _Means(), None, 0, 0
+        means, begun, steps, number = _Means(), None, 0, 1
         progress, speed = 0.0, 0.0
         looked, looked_steps, sent = time.monotonic(), 0, time.monotonic()
         while progress < 1:
@@ -263,7 +275,12 @@ class PackTraining:
             normalise_weights(task.model)
             steps += 1
             average.update(task.model, images_seen=steps * settings.batch, batch=settings.batch)
-            means.add({"loss": loss.detach(), **{key: torch.as_tensor(value) for key, value in measured.items()}})
+            means.add(
+                {
+                    "loss": loss.detach(),
+                    **{key: torch.as_tensor(value, device=device) for key, value in measured.items()},
+                }
+            )
             if begun is None:  # compiling and choosing kernels belongs to no schedule
                 _synchronise(device)
                 begun = looked = time.monotonic()
@@ -288,15 +305,15 @@ class PackTraining:
                         f"{stage.name}.fit.learning_rate (--set), now {settings.learning_rate:g}"
                     )
             if now - sent > PIECES_EVERY and progress < 1:
-                self._send_average(stage, average, numbers, self._told(stage, steps, now - begun, None))
-                sent, numbers = time.monotonic(), numbers + 1
+                self._send_average(stage, average, number, self._told(stage, steps, now - begun, None))
+                sent, number = time.monotonic(), number + 1
         seconds = time.monotonic() - begun
         held_out = None
-        if steps * settings.batch / max(seconds, 1e-6) >= SNAPSHOT_SPEED:
+        if _speed(steps, settings.batch, seconds) >= SNAPSHOT_SPEED:
             measured_now = task.snapshot(average.weights, self.out, steps * settings.batch)
             self.log.say(stage=stage.name, **measured_now)
             held_out = measured_now.get("held_out")
-        self._send_average(stage, average, numbers, self._told(stage, steps, seconds, held_out), last=True)
+        self._send_average(stage, average, number, self._told(stage, steps, seconds, held_out), last=True)
 
     def _send_average(
         self,
@@ -353,7 +370,7 @@ class PackTraining:
         )
 
     def _told(self, stage: Stage, steps: int, seconds: float, held_out: float | None) -> dict[str, Any]:
-        """This stage, for the record of the model."""
+        """What the record of the model says of a stage."""
         device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         return {
             "recipe": json.loads(stage.recipe.model_dump_json()),
@@ -363,7 +380,7 @@ class PackTraining:
             "features": self.features.hash if self.features is not None and stage.name == "autoencoder" else None,
             "device": device,
             "images_seen": steps * stage.fit.batch,
-            "images_per_second": round(steps * stage.fit.batch / max(seconds, 1e-6)),
+            "images_per_second": round(_speed(steps, stage.fit.batch, seconds)),
             "hours": round(seconds / 3600, 3),
             "held_out_loss": held_out,
         }
@@ -438,6 +455,7 @@ def train_pack(
     if place.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
+    looking = _features(features, place)
     out.mkdir(parents=True, exist_ok=True)
     training = PackTraining(
         read,
@@ -447,11 +465,12 @@ def train_pack(
         device=place,
         batch=batch,
         compiled=compiled,
-        features=_features(features, place),
+        features=looking,
     )
     training.log.say(pack=read.hash, galaxies=len(read.train), device=str(place), torch=torch.__version__)
     if start is not None:
-        training.adopt(start)
+        training.adopt(start, ordered)
+    import_module("torch._dynamo")  # every optimizer does so, in seconds that would fall to the first stage alone
     share = dict(zip(STAGES, shares, strict=True))
     for index, name in enumerate(ordered):
         now = time.monotonic()
@@ -461,6 +480,11 @@ def train_pack(
     seconds = round(time.monotonic() - started, 1)
     training.log.say(done=True, model=str(out / "model"), stages=made)
     return {"model": str(out / "model"), "stages": list(made), "seconds": seconds}
+
+
+def _speed(steps: int, batch: int, seconds: float) -> float:
+    """Images/s since the end of the first step."""
+    return (steps - 1) * batch / max(seconds, 1e-6)
 
 
 def _rest(progress: float, cooldown: float) -> float:
