@@ -30,6 +30,7 @@ PACKAGES = (  # from the top down
     "catalog",
     "stats",
     "runs",
+    "nn",
     "io",
     "settings",
     "types",
