@@ -40,8 +40,8 @@ from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.encoders.registry import load_encoder
+from galaxysd.metrics.memorization import nearest_features
 from galaxysd.runs import Run
-from galaxysd.search.explanations import nearest
 from galaxysd.search.ranker import (
     RankerSettings,
     domain_shift,
@@ -253,7 +253,7 @@ class Bench:
 
     def _judge(self, method: str, task: Task) -> Floats:
         if method == "neighbour":
-            return -nearest(self.features[task.searched], self.features[task.known])[1]
+            return -nearest_features(self.features[task.searched], self.features[task.known])[0]
         real = real_lots(self.sky, task)
         if method in CLASSIFIERS:
             return self._classifier(method, task, real, CLASSIFIERS[method])

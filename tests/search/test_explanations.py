@@ -1,8 +1,8 @@
-"""The occlusion map points at what a score hangs on; neighbours are the nearest ones."""
+"""The occlusion map points at what a score hangs on."""
 
 import numpy as np
 
-from galaxysd.search.explanations import nearest, occlusion, overlay
+from galaxysd.search.explanations import occlusion, overlay
 
 
 def test_the_map_points_at_the_bright_corner() -> None:
@@ -19,14 +19,3 @@ def test_the_map_points_at_the_bright_corner() -> None:
     assert np.allclose(occlusion(lambda images: np.full(len(images), 0.4), image), 0)
     drawn = overlay(image, heat)
     assert drawn.dtype == np.uint8 and (drawn[24:, :8] == image[24:, :8]).all() and (drawn != image).any()
-
-
-def test_neighbours() -> None:
-    rng = np.random.default_rng(0)
-    reference = rng.normal(size=(50, 4))
-    index, distance = nearest(reference[[7, 3]] + 1e-3, reference)
-    assert index.tolist() == [7, 3] and np.allclose(distance, 2e-3)
-    ours = rng.normal(size=(300, 4))
-    index, distance = nearest(ours, reference)
-    every = np.linalg.norm(ours[:, None] - reference[None], axis=2)
-    assert np.array_equal(index, every.argmin(axis=1)) and np.allclose(distance, every.min(axis=1))

@@ -100,5 +100,5 @@ def test_the_ranker_does_not_see_the_style_of_the_generator() -> None:
     encoder = load_encoder("pixels")
     styled = [group("target", 40, light=150), group("background", 40, light=110), group("unlabelled", 90, light=90)]
     ranker = train_ranker(encoder, styled, [], RankerSettings(), members=3)
-    dull = group("background", 20, light=110, seed=1).images
+    dull = group("background", 20, light=110, seed=1).galaxies.images
     assert ranker(dull, generated=True)[0].mean() < ranker(dull)[0].mean()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from galaxysd.stats import LEAST, Estimate, as_feature_pair, in_own_order, spread
 from galaxysd.types import Flags, Floats
@@ -16,11 +17,13 @@ STRENGTH = 0.1  # inverse of the L2 penalty, on features of unit deviation
 
 
 def area(negative: Floats, positive: Floats) -> float:
-    """Probability that a positive scores above a negative, ties counting half: the area under the ROC curve."""
-    from sklearn.metrics import roc_auc_score
+    """Area under the ROC curve: probability that a positive scores above a negative, ties counting half.
 
-    labels = np.repeat([0, 1], [len(negative), len(positive)])
-    return float(roc_auc_score(labels, np.concatenate([negative, positive])))
+    From ranks (Mann and Whitney 1947): a bootstrap asks thousands of times, and scikit-learn's takes ten times as long.
+    """
+    ranks = rankdata(np.concatenate([negative, positive]))[len(negative) :]
+    n = len(positive)
+    return float((ranks.sum() - n * (n + 1) / 2) / (n * len(negative)))
 
 
 def c2st(

@@ -14,7 +14,8 @@ from galaxysd.data.decode import decode
 from galaxysd.data.export import write_png
 from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.galaxyemb import Encoder
-from galaxysd.search.explanations import nearest, occlusion, overlay
+from galaxysd.metrics.memorization import nearest_features
+from galaxysd.search.explanations import occlusion, overlay
 from galaxysd.search.score import scan_scores
 from galaxysd.search.survey import Survey
 from galaxysd.types import Floats, Pixels
@@ -122,7 +123,7 @@ def explain_candidates(
 def _nearest_of(images: Pixels, gallery: GalaxySet, encoder: Encoder) -> list[tuple[str | None, float | None]]:
     if not gallery.ids or not len(images):
         return [(None, None)] * len(images)
-    index, distance = nearest(encoder.features(images), encoder.features(gallery.images))
+    distance, index = nearest_features(encoder.features(images), encoder.features(gallery.images))
     return [(gallery.ids[place], float(apart)) for place, apart in zip(index, distance, strict=True)]
 
 

@@ -1,13 +1,12 @@
-"""Why a galaxy is a candidate: which part of the picture the score hangs on, and which known galaxies it looks like.
+"""Why a galaxy is a candidate: which part of the picture the score hangs on.
 
-In: pixels and a function that scores them; features of an encoder. Out: occlusion maps (Zeiler and Fergus 2014, arXiv
-1311.2901, with the galaxy's own blurred light in place of a grey square) and nearest neighbours.
+In: pixels and a function that scores them. Out: occlusion maps (Zeiler and Fergus 2014, arXiv 1311.2901, with the
+galaxy's own blurred light in place of a grey square).
 """
 
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from galaxysd.types import Floats, Pixels
@@ -57,19 +56,6 @@ def overlay(image: Pixels, heat: Floats) -> Pixels:
     peak = max(float(heat.max()), 1e-9)
     opacity = 0.5 * np.clip(heat / peak, 0, 1)[..., None]
     return np.asarray(np.rint(image * (1 - opacity) + HEAT * opacity), dtype=np.uint8)
-
-
-def nearest(features: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The nearest row of `reference` [M, D] to each row of `features` [N, D]: its number [N] and distance [N]."""
-    ours, theirs = np.asarray(features, np.float64), np.asarray(reference, np.float64)
-    index = np.empty(len(ours), np.int64)
-    distance = np.empty(len(ours))
-    for start in range(0, len(ours), 256):
-        block = ours[start : start + 256]
-        squared = (block**2).sum(1)[:, None] + (theirs**2).sum(1)[None] - 2 * block @ theirs.T
-        index[start : start + 256] = squared.argmin(axis=1)
-        distance[start : start + 256] = np.sqrt(np.clip(squared.min(axis=1), 0, None))
-    return index, distance
 
 
 def _log_odds(probability: Floats) -> Floats:
