@@ -1,8 +1,8 @@
 """Training galaxies on the device: pixels, labels, latents and reconstructions, drawn by index so that no step waits.
 
 In: a `PackPool` and a device. Out: batches on the device (the `Data` protocol of training/fit.py), whose draws come
-from a generator on the device. Latents and reconstructions are made once per training, in an order that lets a slow machine
-stop early and learn from those it has.
+from a generator on the device. Latents and reconstructions are made once per training, in an order that lets a slow
+machine stop early and learn from those it has.
 """
 
 import time

@@ -234,8 +234,8 @@ def read_pack(path: str | Path) -> Pack:
     if checksum != head["sha256"]:
         raise InputError(f"{path}: does not match its checksum; it was changed or damaged, copy it again")
     info = PackInfo.parse(head["info"], str(path))
-    pools = (PackPool(tensors, split, info.size) for split in SPLITS)
-    return Pack(info, *pools, checksum[:16])
+    train, val = (PackPool(tensors, split, info.size) for split in SPLITS)
+    return Pack(info, train, val, checksum[:16])
 
 
 def _head(content: bytes, path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,7 @@ from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings
 from galaxysd.diffusion.pack import STAGES, Pack, read_pack
 from galaxysd.diffusion.pieces import join, write_pieces
 from galaxysd.diffusion.pipeline import find_device
+from galaxysd.diffusion.recipe import AutoencoderRecipe, GrainRecipe, Recipe
 from galaxysd.errors import InputError
 from galaxysd.nn import normalise_weights
 from galaxysd.settings import Settings
@@ -53,6 +54,9 @@ PIECES_EVERY = 60.0  # seconds between two sets of pieces
 RESERVE = 0.03  # of the minutes, but at most 10 s, are kept for the model folder
 SNAPSHOT_SPEED = 1_000.0  # images/s from which the held-out galaxies cost no time worth saving
 STATISTICS = 512  # galaxies that the mean and deviation of the latents are measured on
+
+
+AnyRecipe = TypeVar("AnyRecipe", Recipe, AutoencoderRecipe, GrainRecipe)
 
 
 @dataclass
@@ -93,7 +97,7 @@ class Stage:
     name: str
     task: Task
     data: Data
-    recipe: Any  # one of the three recipes
+    recipe: Recipe | AutoencoderRecipe | GrainRecipe
     network: nn.Module
     settings: Settings
     spread: float = 1.0
@@ -102,8 +106,7 @@ class Stage:
     @property
     def fit(self) -> FitSettings:
         """How it is trained."""
-        found: FitSettings = self.recipe.fit
-        return found
+        return self.recipe.fit
 
 
 @dataclass
@@ -188,41 +191,19 @@ class PackTraining:
         """Make a stage ready: its network, task and data.
 
         Raises:
-            InputError: it needs a stage before it that was neither trained nor given.
+            InputError: it needs an autoencoder that was neither trained nor given.
         """
-        recipe = self._recipe(name)
-        chunk = max(64, recipe.fit.batch)
-        torch.manual_seed(recipe.fit.seed)
         if name == "autoencoder":
-            return self._autoencoder_stage(recipe)
+            return self._autoencoder_stage()
         if self.autoencoder is None:
-            raise InputError(f"--stages {name}: needs an autoencoder; add it to --stages or give a model (--from)")
+            raise InputError(f"--stages {name}: needs an autoencoder; add it, or give a model (--from)")
         prepared = time.monotonic() + PREPARATION * (until - time.monotonic())
-        shape = self.autoencoder.settings
-        if name == "flow":
-            latents = DeviceLatents(self.pool, self.autoencoder, chunk=chunk, until=prepared)
-            self.log.say(stage=name, encoded=len(latents.rows), orientations=len(latents.latents))
-            tree = self.pack.info.tree
-            settings = NetworkSettings(
-                size=shape.latent_size,
-                channels=shape.channels,
-                answers=len(tree.columns),
-                questions=len(tree.questions),
-                surveys=len(self.surveys),
-                **recipe.network.model_dump(),
-            )
-            denoiser = GalaxyDenoiser(settings, latents.spread(), tree, self.surveys).to(self.device)
-            task = FlowTask(denoiser, self.autoencoder, recipe.task, self.pack.val)
-            return Stage(name, task, latents, recipe, denoiser.unet, settings, denoiser.spread)
-        pairs = DevicePairs(self.pool, self.autoencoder, chunk=chunk, until=prepared)
-        self.log.say(stage=name, decoded=len(pairs.rows))
-        grain_settings = GrainSettings(spread=pairs.spread(), surveys=len(self.surveys), **recipe.network.model_dump())
-        grain = GrainNetwork(grain_settings).to(self.device)
-        return Stage(
-            name, GrainTask(grain, self.autoencoder, recipe.task, self.pack.val), pairs, recipe, grain, grain_settings
-        )
+        make = self._flow_stage if name == "flow" else self._grain_stage
+        return make(self.autoencoder, prepared)
 
-    def _autoencoder_stage(self, recipe: Any) -> Stage:
+    def _autoencoder_stage(self) -> Stage:
+        recipe = self._scaled(self.pack.info.recipes.autoencoder)
+        torch.manual_seed(recipe.fit.seed)
         autoencoder = Autoencoder(recipe.network).to(self.device)
         task = AutoencoderTask(autoencoder, recipe.task, self.pack.val, self.features)
         task.model.to(self.device)
@@ -234,12 +215,39 @@ class PackTraining:
 
         return Stage("autoencoder", task, self.pool, recipe, autoencoder, recipe.network, measure=measure)
 
-    def _recipe(self, name: str) -> Any:
-        recipe = getattr(self.pack.info.recipes, name)
-        fit: FitSettings = recipe.fit
-        batch = self.batch_size or fit.batch
-        scaled = {"batch": batch, "learning_rate": fit.learning_rate * math.sqrt(batch / fit.batch)}
-        return recipe.model_copy(update={"fit": fit.model_copy(update=scaled)})
+    def _flow_stage(self, autoencoder: Autoencoder, until: float) -> Stage:
+        recipe = self._scaled(self.pack.info.recipes.flow)
+        torch.manual_seed(recipe.fit.seed)
+        latents = DeviceLatents(self.pool, autoencoder, chunk=max(64, recipe.fit.batch), until=until)
+        self.log.say(stage="flow", encoded=len(latents.rows), orientations=len(latents.latents))
+        tree, shape = self.pack.info.tree, autoencoder.settings
+        settings = NetworkSettings(
+            size=shape.latent_size,
+            channels=shape.channels,
+            answers=len(tree.columns),
+            questions=len(tree.questions),
+            surveys=len(self.surveys),
+            **recipe.network.model_dump(),
+        )
+        denoiser = GalaxyDenoiser(settings, latents.spread(), tree, self.surveys).to(self.device)
+        task = FlowTask(denoiser, autoencoder, recipe.task, self.pack.val)
+        return Stage("flow", task, latents, recipe, denoiser.unet, settings, denoiser.spread)
+
+    def _grain_stage(self, autoencoder: Autoencoder, until: float) -> Stage:
+        recipe = self._scaled(self.pack.info.recipes.grain)
+        torch.manual_seed(recipe.fit.seed)
+        pairs = DevicePairs(self.pool, autoencoder, chunk=max(64, recipe.fit.batch), until=until)
+        self.log.say(stage="grain", decoded=len(pairs.rows))
+        settings = GrainSettings(spread=pairs.spread(), surveys=len(self.surveys), **recipe.network.model_dump())
+        grain = GrainNetwork(settings).to(self.device)
+        return Stage("grain", GrainTask(grain, autoencoder, recipe.task, self.pack.val), pairs, recipe, grain, settings)
+
+    def _scaled(self, recipe: AnyRecipe) -> AnyRecipe:
+        """A recipe with the batch that is used here, and the learning rate that goes with it."""
+        batch = self.batch_size or recipe.fit.batch
+        rate = recipe.fit.learning_rate * math.sqrt(batch / recipe.fit.batch)
+        fit = recipe.fit.model_copy(update={"batch": batch, "learning_rate": rate})
+        return recipe.model_copy(update={"fit": fit})
 
     def learn(self, stage: Stage, until: float) -> None:
         """Train a stage until a time, and leave its averaged weights in its network.
@@ -257,7 +265,7 @@ class PackTraining:
         for module in task.model.modules():
             if isinstance(module, GalaxyUNet):  # it would normalise its weights in every pass; here it is done outside
                 module.eval()
-        model = torch.compile(task.model, dynamic=False) if self.compiled else task.model
+        model = cast(nn.Module, torch.compile(task.model, dynamic=False)) if self.compiled else task.model
         means, begun, steps, number = _Means(), None, 0, 1
         progress, speed = 0.0, 0.0
         looked, looked_steps, sent = time.monotonic(), 0, time.monotonic()
@@ -307,7 +315,7 @@ class PackTraining:
             if now - sent > PIECES_EVERY and progress < 1:
                 self._send_average(stage, average, number, self._told(stage, steps, now - begun, None))
                 sent, number = time.monotonic(), number + 1
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - (begun or looked)
         held_out = None
         if _speed(steps, settings.batch, seconds) >= SNAPSHOT_SPEED:
             measured_now = task.snapshot(average.weights, self.out, steps * settings.batch)
