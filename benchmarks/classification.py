@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from measure import Row, at_least, at_most, empty_folder, print_results, run_process, run_script
 
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.data.toy_survey import make_toy_survey
 
 SIDE, CLASSES = 64, 8
@@ -39,24 +39,23 @@ predict_table(sys.argv[1], [sys.argv[2]], sys.argv[3], orientations=int(sys.argv
 """
 
 
-def random_examples(n: int, *, size: int = SIDE, seed: int = 0) -> Examples:
+def random_examples(n: int, *, size: int = SIDE, seed: int = 0) -> GalaxySet:
     """Noise with random classes: speed does not depend on what is to be seen."""
     rng = np.random.default_rng(seed)
-    pixels = torch.from_numpy(rng.integers(0, 256, (n, 3, size, size)).astype(np.uint8))
-    nowhere = np.full(n, np.nan)
+    images = rng.integers(0, 256, (n, size, size, 3)).astype(np.uint8)
     ids = tuple(f"noise:{index}" for index in range(n))
-    return Examples(pixels, rng.integers(0, CLASSES, n), ids, nowhere, nowhere, np.zeros(n, bool))
+    return GalaxySet(images, ids, labels=rng.integers(0, CLASSES, n))
 
 
 def training(
-    folder: Path, settings: ClassifierSettings, examples: Examples
+    folder: Path, settings: ClassifierSettings, examples: GalaxySet
 ) -> tuple[GalaxyClassifier, dict[str, float]]:
     """Train on one thread; images per second of wall clock and of processor time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     wall, busy = time.perf_counter(), time.process_time()
     names = tuple(f"class {index}" for index in range(CLASSES))
-    made = train_classifier(examples, examples.take([]), names, folder, settings)
+    made = train_classifier(examples, examples.subset([]), names, folder, settings)
     speed = {
         "per_second": settings.images / (time.perf_counter() - wall),
         "per_cpu_second": settings.images / (time.process_time() - busy),
@@ -65,11 +64,11 @@ def training(
     return made, speed
 
 
-def classifying(classifier: GalaxyClassifier, examples: Examples, orientations: int) -> dict[str, float]:
+def classifying(classifier: GalaxyClassifier, examples: GalaxySet, orientations: int) -> dict[str, float]:
     """Galaxies per second of the network alone, all threads."""
-    classifier.probabilities(examples.pixels[:64], orientations)
+    classifier.probabilities(examples.images[:64], orientations)
     wall, busy = time.perf_counter(), time.process_time()
-    classifier.probabilities(examples.pixels, orientations)
+    classifier.probabilities(examples.images, orientations)
     count = len(examples)
     return {
         "per_second": count / (time.perf_counter() - wall),

@@ -1,8 +1,9 @@
-"""Does a dreamed galaxy show what was asked for? A classifier that has only seen real ones reads it back.
+"""Does a generated galaxy show what was asked for? A classifier that has only seen real ones reads it back.
 
-In: dataset folders and a model. Out: a table of accuracies (held-out real, dreamed, shuffled prompts) and one of
-Fréchet distances in the classifier's features (with the real-real floor and two straw men), `consistency.json`, and
-`misread.png`, the dreams it read otherwise. The classifier is trained here (`reader.py`) and not kept.
+In: dataset folders and a model. Out: a table of accuracies (held-out real, generated, shuffled prompts) and one of
+Fréchet distances in the classifier's features (with the real-real real baseline and two negative controls),
+`consistency.json`, and `misread.png`, the generated galaxies it read otherwise. The classifier is trained here
+(`reader.py`) and not kept.
 
     python benchmarks/consistency.py --data DATASET [--data DATASET] --model mini --out OUT [--prompts-from-real]
 
@@ -29,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from measure import all_pixels, console, empty_folder, machine, morphologies, open_datasets, run_script, split_of
-from reader import Examples, Reader, ReaderSettings, train_reader
+from reader import GalaxySet, Reader, ReaderSettings, train_reader
 from rich.table import Table
 
 from galaxysd.catalog.catalog import Catalog
@@ -53,7 +54,7 @@ PROMPTS = {
 AGREED, REACHED, ABSENT, LEAST_VOTES = 0.7, 0.5, 0.3, 5
 GOAL = 5.0  # points of accuracy below real
 DIVISIONS = 20  # random halves of the real galaxies for the Fréchet distance
-SHOWN = 16  # misread dreams per class
+SHOWN = 16  # misread generated galaxies per class
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -110,7 +111,7 @@ class Reading:
         return {**found, "macro": {"accuracy": value, "low": low, "high": high, "n": len(self.labels)}}
 
 
-def real_galaxies(datasets: Sequence[Dataset], split: str, limit: int | None) -> tuple[Examples, list[Morphology]]:
+def real_galaxies(datasets: Sequence[Dataset], split: str, limit: int | None) -> tuple[GalaxySet, list[Morphology]]:
     """Galaxies of a split that have a class, with what is known of each."""
     images, labels, known = [], [], []
     for dataset in datasets:
@@ -124,24 +125,25 @@ def real_galaxies(datasets: Sequence[Dataset], split: str, limit: int | None) ->
     counts = np.bincount(np.concatenate([np.empty(0, np.int64), *labels]), minlength=len(CLASSES))
     if counts.min() < 2:
         raise InputError(f"split {split!r}: too few galaxies of class {CLASSES[int(counts.argmin())]!r} to go by")
-    found = Examples(np.concatenate(images), np.concatenate(labels))
+    found = GalaxySet(np.concatenate(images), np.concatenate(labels))
     if limit is not None:
         keep = np.concatenate([np.flatnonzero(found.labels == index)[:limit] for index in range(len(CLASSES))])
-        found, known = Examples(found.images[keep], found.labels[keep]), [known[index] for index in keep]
+        found, known = GalaxySet(found.images[keep], found.labels[keep]), [known[index] for index in keep]
     return found, known
 
 
-def dream(pipeline: GalaxyPipeline, wanted: Sequence[Sequence[str | Morphology]], seed: int) -> Examples:
+def dream(pipeline: GalaxyPipeline, wanted: Sequence[Sequence[str | Morphology]], seed: int) -> GalaxySet:
     """One galaxy per wish; `wanted` holds a list of wishes per class."""
     flat = [wish for wishes in wanted for wish in wishes]
     labels = np.repeat(np.arange(len(wanted)), [len(wishes) for wishes in wanted])
-    return Examples(pipeline(flat, seed=seed).images, labels)
+    return GalaxySet(pipeline(flat, seed=seed).images, labels)
 
 
 def compare_features(sets: Sequence[Reading], real: Reading, seed: int) -> dict[str, dict[str, float]]:
     """Fréchet distance of each set, and of real galaxies themselves, to real ones: equal n, equal classes.
 
-    Real galaxies are halved at random `DIVISIONS` times, class by class: one half is the reference, one the floor.
+    Real galaxies are halved at random `DIVISIONS` times, class by class: one half is the reference, one the real
+    baseline.
     """
     rng = np.random.default_rng(seed)
     each = min(*(_least(one) for one in sets), _least(real) // 2)
@@ -149,8 +151,8 @@ def compare_features(sets: Sequence[Reading], real: Reading, seed: int) -> dict[
     for _ in range(DIVISIONS):
         places = [rng.permutation(np.flatnonzero(real.labels == index)) for index in range(len(CLASSES))]
         reference = real.features[np.concatenate([place[:each] for place in places])]
-        floor = real.features[np.concatenate([place[each : 2 * each] for place in places])]
-        distances.setdefault("real, the other half", []).append(frechet_distance(floor, reference))
+        real_baseline = real.features[np.concatenate([place[each : 2 * each] for place in places])]
+        distances.setdefault("real, the other half", []).append(frechet_distance(real_baseline, reference))
         for one in sets:
             drawn = [rng.choice(np.flatnonzero(one.labels == index), each, False) for index in range(len(CLASSES))]
             distance = frechet_distance(one.features[np.concatenate(drawn)], reference)
@@ -182,7 +184,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     seconds = time.monotonic() - began
 
     rng = np.random.default_rng(seed)
-    wishes = {"dreamed": [[f"{options.survey}, {PROMPTS[name]}"] * options.n for name in CLASSES]}
+    wishes = {"generated": [[f"{options.survey}, {PROMPTS[name]}"] * options.n for name in CLASSES]}
     if options.prompts_from_real:
         members = [np.flatnonzero(test.labels == index) for index in range(len(CLASSES))]
         wishes["dreamed like test"] = [[known[i] for i in rng.choice(member, options.n)] for member in members]
@@ -190,7 +192,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     real = _read("real test", reader, test)
     readings = [real, *(_read(name, reader, examples) for name, examples in dreams.items())]
     made = {"train, blurred": controls.blurred(train.images), "noise": controls.noise(train.images, rng)}
-    straw = [_read(name, reader, Examples(images, train.labels)) for name, images in made.items()]
+    straw = [_read(name, reader, GalaxySet(images, train.labels)) for name, images in made.items()]
     first = readings[1]
     shuffled = Reading("shuffled prompts", controls.shuffled(first.labels, rng), first.read, first.features)
 
@@ -222,13 +224,13 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _read(name: str, reader: Reader, examples: Examples) -> Reading:
+def _read(name: str, reader: Reader, examples: GalaxySet) -> Reading:
     read, features = reader.read(examples.images)
     return Reading(name, examples.labels, read, features)
 
 
-def _misread_sheet(dreams: dict[str, Examples], readings: Sequence[Reading], path: Path, footer: str) -> None:
-    """Dreams that were read as something else, a row per class asked for and class read."""
+def _misread_sheet(dreams: dict[str, GalaxySet], readings: Sequence[Reading], path: Path, footer: str) -> None:
+    """Generated galaxies that were read as something else, a row per class asked for and class read."""
     rows: list[tuple[str, Pixels]] = []
     for reading in readings:
         for asked, name in enumerate(CLASSES):

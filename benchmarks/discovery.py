@@ -2,9 +2,9 @@
 
     python benchmarks/discovery.py --data DATASET --data DATASET --out OUT
 
-The images of the datasets are scored by a judge as `galaxysd discover` makes it, taught from a few galaxies only, since
-its weights hardly matter here. Each run is a process of its own, with all that it starts; its memory is the sum over
-them. Scores of both engines are compared galaxy by galaxy.
+The images of the datasets are scored by a ranker as `galaxysd discover` makes it, taught from a few galaxies only,
+since its weights hardly matter here. Each run is a process of its own, with all that it starts; its memory is the sum
+over them. Scores of both engines are compared galaxy by galaxy.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from measure import Row, at_most, empty_folder, open_datasets, print_results, ru
 from galaxysd.data.dataset import Dataset
 from galaxysd.encoders.registry import load_encoder
 from galaxysd.search.discover import DiscoverSettings
-from galaxysd.search.ranker import TargetJudge, train_judge
+from galaxysd.search.ranker import TargetRanker, train_ranker
 from galaxysd.search.score import ENGINES, scan_scores, score_survey
 from galaxysd.search.survey import Survey
-from galaxysd.search.training_set import UNLABELLED, Lot
+from galaxysd.search.training_set import UNLABELLED, Group
 
 SURVEYS = {"Galaxy Zoo 2": 239_695, "ten million galaxies": 10_000_000}
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -39,15 +39,15 @@ def shards(datasets: Sequence[Dataset]) -> list[Path]:
     return [dataset.folder / name for dataset in datasets for name in dataset.info.shards]
 
 
-def make_judge(datasets: Sequence[Dataset], encoder: str) -> TargetJudge:
-    """A judge of the shape of a search, taught from 128 galaxies; the same in every process."""
+def make_judge(datasets: Sequence[Dataset], encoder: str) -> TargetRanker:
+    """A ranker of the shape of a search, taught from 128 galaxies; the same in every process."""
     images = next(images for _, images in datasets[0].pixels(batch=128))
-    lots = [
-        Lot(name, label, tuple(f"{name}{row}" for row in range(len(part))), part, dreamed=False)
+    groups = [
+        Group(name, label, tuple(f"{name}{row}" for row in range(len(part))), part, generated=False)
         for label, (name, part) in enumerate(zip((UNLABELLED, "known"), np.array_split(images, 2), strict=True))
     ]
     settings = DiscoverSettings()
-    return train_judge(load_encoder(encoder), lots, [], settings.judge, members=settings.members)
+    return train_ranker(load_encoder(encoder), groups, [], settings.ranker, members=settings.members)
 
 
 def resident(root: int) -> float:
@@ -88,9 +88,9 @@ def run_family(command: Sequence[str]) -> tuple[str, float]:
 def score(options: argparse.Namespace) -> None:
     """Score once, and print the seconds it took; the part that runs in a process of its own."""
     datasets = open_datasets(options.data)
-    survey, judge = Survey.open(shards(datasets), limit=options.n), make_judge(datasets, options.encoder)
+    survey, ranker = Survey.open(shards(datasets), limit=options.n), make_judge(datasets, options.encoder)
     began = time.perf_counter()
-    score_survey(survey, judge, options.scores, engine=options.score, workers=options.workers)
+    score_survey(survey, ranker, options.scores, engine=options.score, workers=options.workers)
     print(json.dumps({"images": len(survey), "seconds": time.perf_counter() - began}))
 
 

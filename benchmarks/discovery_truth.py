@@ -1,4 +1,4 @@
-"""Do dreams find rare galaxies? A search for galaxies of known kind, by every method at equal effort.
+"""Do generated galaxies find rare galaxies? A search for galaxies of known kind, by every method at equal effort.
 
     python benchmarks/discovery_truth.py --target dust-lanes --out OUT --data DATASET --data DATASET ...
 
@@ -9,9 +9,9 @@ methods that never saw it. Ranks within parts are pooled. Methods:
     real          a classifier on the k real ones, unlabelled galaxies as negatives
     weights, focal, oversampled    the same with class weights, focal loss, or balanced draws and strong augmentation
     neighbour, probe    GalaxyEmb: distance to the nearest known one; logistic regression on features
-    dreams        the judge of `galaxysd discover`: the probe, with dreams of the generator as it is
-    dreams network      oversampled, with the same dreams
-    tuned         as dreams, after the generator was fine-tuned on the k real ones (those of its split `train`)
+    generated galaxies        the ranker of `galaxysd discover`: the probe, with generated galaxies of the generator as
+    it is generated galaxies network      oversampled, with the same generated galaxies tuned         as generated
+    galaxies, after the generator was fine-tuned on the k real ones (those of its split `train`)
 
 Out: OUT/TARGET/truth.json, curves.png and the scores of every step, which a second call takes up. Two targets run side
 by side in two processes; `--plan` prints how long it will take.
@@ -29,23 +29,23 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from effort_statistics import EFFORTS, curves, gain, measure_scores
-from measure import Row, all_pixels, console, empty_folder, machine, open_datasets, planes, print_results, run_script
+from measure import Row, all_pixels, console, empty_folder, machine, open_datasets, print_results, run_script
 from pydantic import Field
 from rich.table import Table
 
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.train import ClassifierSettings, train_classifier
 from galaxysd.data.dataset import Dataset
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.diffusion.recipe import Recipe, train
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.encoders.registry import load_encoder
 from galaxysd.runs import Run
-from galaxysd.search.domain_leak import equalise
+from galaxysd.search.domain_leak import jpeg_roundtrip
 from galaxysd.search.explanations import nearest
-from galaxysd.search.ranker import JudgeSettings, features_of, fit_members, moved, style_gap
-from galaxysd.search.target import make_lesson
-from galaxysd.search.training_set import Lot, dreamed_lots
+from galaxysd.search.ranker import RankerSettings, domain_shift, features_of, fit_members, shift_features
+from galaxysd.search.target import make_target
+from galaxysd.search.training_set import Group, generated_groups
 from galaxysd.settings import Settings
 
 Floats = npt.NDArray[np.float64]
@@ -62,9 +62,9 @@ CLASSIFIERS: dict[str, dict[str, Any]] = {
 }
 WITH_DREAMS: dict[str, Any] = {**CLASSIFIERS["oversampled"], "dreamed_share": 0.85}
 CLASSES = ("other", "target")
-WITHOUT_SHOTS = ("dreams", "dreams network")  # methods that need no known galaxy
+WITHOUT_SHOTS = ("generated", "dreams network")  # methods that need no known galaxy
 RIVALS = ("real", "weights", "focal", "oversampled", "neighbour", "probe")
-TRAINED, TUNED, DREAMED = 180.0, 40.0, 7.0  # images a second on one core: classifier, generator, dreams
+TRAINED, TUNED, GENERATED = 180.0, 40.0, 7.0  # images a second on one core: classifier, generator, generated galaxies
 
 
 class Target(Settings):
@@ -112,8 +112,8 @@ class TruthSettings(Settings):
     shots: tuple[int, ...] = Field(default=SHOTS, description="known galaxies of the target")
     unlabelled: int = Field(default=3000, ge=1, description="at most so many unlabelled galaxies are learned from")
     images: int = Field(default=6400, ge=1, description="images that each classifier sees")
-    dreams: int = Field(default=320, ge=1, description="dreams of the target")
-    near_misses: int = Field(default=160, ge=1, description="dreams of each kind of near miss")
+    generated: int = Field(default=320, ge=1, description="dreams of the target")
+    hard_negatives: int = Field(default=160, ge=1, description="dreams of each kind of near miss")
     mix: int = Field(default=600, ge=1, description="dreams of the survey's own mix")
     tuned_images: int = Field(default=6400, ge=1, description="images that each fine-tuning sees")
     tuned_rate: float = Field(default=0.01, gt=0, description="peak learning rate of fine-tuning")
@@ -179,26 +179,21 @@ def make_task(sky: Sky, seed: int, shots: int, unlabelled: int) -> Task:
     return Task(seed, known, rest, np.flatnonzero(sky.part == seed))
 
 
-def real_lots(sky: Sky, task: Task) -> list[Lot]:
+def real_lots(sky: Sky, task: Task) -> list[Group]:
     """Known and unlabelled galaxies."""
     groups = (("known", 1, task.known), ("unlabelled", 0, task.unlabelled))
     return [
-        Lot(name, label, tuple(sky.ids[place] for place in places), sky.images[places], dreamed=False)
+        Group(name, label, GalaxySet(sky.images[places], [sky.ids[place] for place in places]), synthetic=False)
         for name, label, places in groups
     ]
 
 
-def examples(lots: Sequence[Lot]) -> Examples:
-    """Examples for a classifier, all equalised."""
-    count = sum(len(lot.ids) for lot in lots)
-    return Examples(
-        pixels=planes(equalise(np.concatenate([lot.images for lot in lots if lot.ids]))),
-        labels=np.concatenate([np.full(len(lot.ids), lot.label, np.int64) for lot in lots]),
-        ids=tuple(name for lot in lots for name in lot.ids),
-        ra=np.full(count, np.nan),
-        dec=np.full(count, np.nan),
-        dreamed=np.concatenate([np.full(len(lot.ids), lot.dreamed) for lot in lots]),
-    )
+def examples(groups: Sequence[Group]) -> GalaxySet:
+    """Galaxies for a classifier, all through one JPEG round trip."""
+    filled = [group for group in groups if len(group)]
+    joined = GalaxySet.join(*(group.galaxies for group in filled))
+    labels = np.concatenate([np.full(len(group), group.label) for group in filled])
+    return GalaxySet(jpeg_roundtrip(joined.images), joined.ids, labels=labels, synthetic=joined.synthetic)
 
 
 class Bench:
@@ -227,17 +222,17 @@ class Bench:
             )
         return self._features
 
-    def dreams(self, model: str | Path, seed: int) -> list[Lot]:
-        """Dreams of the target and its near misses."""
+    def generated(self, model: str | Path, seed: int) -> list[Group]:
+        """Generated galaxies of the target and its hard negatives."""
         pipeline, settings = GalaxyPipeline.from_pretrained(model), self.settings
-        return dreamed_lots(
+        return generated_groups(
             pipeline,
-            make_lesson(pipeline, self.target.prompt),
-            target=settings.dreams,
-            near_misses=settings.near_misses,
-            mix=settings.mix,
+            make_target(pipeline, self.target.prompt),
+            target=settings.generated,
+            hard_negatives=settings.hard_negatives,
+            background=settings.mix,
             seed=seed,
-            folder=self.run.folder / "dreams" / pipeline.model_hash,
+            folder=self.run.folder / "generated" / pipeline.model_hash,
         )
 
     def scores(self, method: str, shots: int) -> Floats:
@@ -257,26 +252,28 @@ class Bench:
         if method in CLASSIFIERS:
             return self._classifier(method, task, real, CLASSIFIERS[method])
         if method == "dreams network":
-            return self._classifier(method, task, [*self.dreams(self.model, 0), *real], WITH_DREAMS)
-        dreamed = [] if method == "probe" else self.dreams(self._tuned(task) if method == "tuned" else self.model, 0)
-        return self._probe(task, dreamed, real)
+            return self._classifier(method, task, [*self.generated(self.model, 0), *real], WITH_DREAMS)
+        generated = (
+            [] if method == "probe" else self.generated(self._tuned(task) if method == "tuned" else self.model, 0)
+        )
+        return self._probe(task, generated, real)
 
-    def _classifier(self, method: str, task: Task, lots: list[Lot], how: Mapping[str, Any]) -> Floats:
-        learned = examples(lots)
+    def _classifier(self, method: str, task: Task, groups: list[Group], how: Mapping[str, Any]) -> Floats:
+        learned = examples(groups)
         settings = ClassifierSettings.parse({**how, "images": self.settings.images}, method)
         folder = self.run.folder / "classifiers" / f"{method}-{len(task.known)}-{task.seed}"
-        trained = train_classifier(learned, learned.take([]), CLASSES, folder, settings, seed=task.seed)
-        searched = planes(equalise(self.sky.images[task.searched]))
+        trained = train_classifier(learned, learned.subset([]), CLASSES, folder, settings, seed=task.seed)
+        searched = jpeg_roundtrip(self.sky.images[task.searched])
         return trained.probabilities(searched, self.settings.orientations)[:, 1]
 
-    def _probe(self, task: Task, dreamed: list[Lot], real: list[Lot]) -> Floats:
-        """What the judge of a search says, as one member that learns from all unlabelled galaxies."""
-        seen = [features_of(self.encoder, lot.images) for lot in dreamed]
+    def _probe(self, task: Task, generated: list[Group], real: list[Group]) -> Floats:
+        """What the ranker of a search says, as one member that learns from all unlabelled galaxies."""
+        seen = [features_of(self.encoder, group.galaxies.images) for group in generated]
         seen += [self.features[places] for places in (task.known, task.unlabelled)]
-        filled = [(lot, features) for lot, features in zip([*dreamed, *real], seen, strict=True) if lot.ids]
-        lots, features = zip(*filled, strict=True)
-        features = moved(lots, features, style_gap(lots, features))
-        (probe,) = fit_members(lots, features, [], [], JudgeSettings(), members=1)
+        filled = [(group, features) for group, features in zip([*generated, *real], seen, strict=True) if len(group)]
+        groups, features = zip(*filled, strict=True)
+        features = shift_features(groups, features, domain_shift(groups, features))
+        (probe,) = fit_members(groups, features, [], [], RankerSettings(), members=1)
         return probe.probabilities(self.features[task.searched])[:, 1]
 
     def _tuned(self, task: Task) -> Path:
@@ -327,11 +324,11 @@ def plan(settings: TruthSettings) -> list[Row]:
     with_shots = sum(shots > 0 for shots in settings.shots)
     trainings = settings.seeds * (len(CLASSIFIERS) * with_shots + len(settings.shots))
     tunings = settings.seeds * with_shots
-    dreams = (tunings + 1) * (settings.dreams + 2 * settings.near_misses + settings.mix)
+    generated = (tunings + 1) * (settings.generated + 2 * settings.hard_negatives + settings.mix)
     parts = {
         f"{trainings} classifiers of {settings.images:,} images": trainings * settings.images / TRAINED,
         f"{tunings} fine-tunings of {settings.tuned_images:,} images": tunings * settings.tuned_images / TUNED,
-        f"{dreams:,} dreams": dreams / DREAMED,
+        f"{generated:,} dreams": generated / GENERATED,
     }
     rows = [Row(what, f"{seconds / 60:.0f} min") for what, seconds in parts.items()]
     return [*rows, Row("one target on one core", f"{sum(parts.values()) / 3600:.1f} h")]
@@ -368,7 +365,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         gains = {
             f"{ours} over {rival}": gain(scores[ours], scores[rival], true, share, resamples=settings.resamples)
             for share in EFFORTS[1:2]
-            for ours in ("dreams", "dreams network", "tuned")
+            for ours in ("generated", "dreams network", "tuned")
             for rival in RIVALS
             if ours in scores and rival in scores
         }
@@ -393,7 +390,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """A table per number of known galaxies, and how many times more dreams find."""
+    """A table per number of known galaxies, and how many times more generated galaxies find."""
     chance = result["true"] / result["searched"]
     for shots, found in result["shots"].items():
         title = f"{result['name']}: {result['true']} of {result['searched']:,} galaxies, {shots} known"

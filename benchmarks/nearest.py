@@ -1,15 +1,15 @@
-"""Does the model copy? The nearest training galaxy of each dreamed one, in all eight orientations, pixel by pixel.
+"""Does the model copy? The nearest training galaxy of each generated one, in all eight orientations, pixel by pixel.
 
-In: dataset folders and a model. Out: a table of distances of dreamed galaxies and of held-out real ones to their
-nearest training galaxy, with copies of training galaxies as a straw man that must raise the alarm; `nearest.json`;
-`nearest.png` (dreamed, nearest, difference); `distances.png` (histograms).
+In: dataset folders and a model. Out: a table of distances of generated galaxies and of held-out real ones to their
+nearest training galaxy, with copies of training galaxies as a negative control that must raise the alarm;
+`nearest.json`; `nearest.png` (generated, nearest, difference); `distances.png` (histograms).
 
     python benchmarks/nearest.py --data DATASET [--data DATASET] --model mini --out OUT
 
 The distance is the root mean square of the difference over pixels and colours, in steps of 8 bits. Prompts are the
-morphologies of random test galaxies, surveys included, so that dreams and held-out galaxies are of the same kinds. An
-image without grain is nearer to everything, so the median may lie below that of real galaxies without a single copy;
-the alarm looks at the lower end, where copies are.
+morphologies of random test galaxies, surveys included, so that generated galaxies and held-out galaxies are of the same
+kinds. An image without grain is nearer to everything, so the median may lie below that of real galaxies without a
+single copy; the alarm looks at the lower end, where copies are.
 """
 
 import argparse
@@ -45,8 +45,8 @@ from galaxysd.prompts import Morphology
 from galaxysd.reports.contact_sheet import FAINT, GROUND, INK, contact_sheet
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
-PER_LINE = 4  # dreamed galaxies on a line of the sheet
-COLOURS = {"held-out real": (110, 140, 190), "dreamed": (240, 170, 70), "copies": (220, 80, 90)}
+PER_LINE = 4  # generated galaxies on a line of the sheet
+COLOURS = {"held-out real": (110, 140, 190), "generated": (240, 170, 70), "copies": (220, 80, 90)}
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,11 +67,11 @@ def prompts_like_test(datasets: Sequence[Dataset], n: int, rng: np.random.Genera
     return [known[place] for place in rng.choice(len(known), n, replace=len(known) < n)]
 
 
-def pairs_sheet(dreamed: Tensor, train: Tensor, found: Neighbours, footer: str) -> Image.Image:
-    """Dreamed | nearest, turned to match | difference; the nearest pairs first."""
+def pairs_sheet(generated: Tensor, train: Tensor, found: Neighbours, footer: str) -> Image.Image:
+    """Generated | nearest, turned to match | difference; the nearest pairs first."""
     matches = dihedral(train[found.index], torch.from_numpy(found.orientation))
-    difference = (dreamed.short() - matches.short()).abs().to(torch.uint8)
-    triples = torch.stack([dreamed, matches, difference], dim=1).permute(0, 1, 3, 4, 2).numpy()  # [M, 3, S, S, 3]
+    difference = (generated.short() - matches.short()).abs().to(torch.uint8)
+    triples = torch.stack([generated, matches, difference], dim=1).permute(0, 1, 3, 4, 2).numpy()  # [M, 3, S, S, 3]
     rows = []
     order = np.argsort(found.distance)
     for places in np.split(order, range(PER_LINE, len(order), PER_LINE)):
@@ -120,19 +120,19 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     pipeline = GalaxyPipeline.from_pretrained(options.model)
     rng = np.random.default_rng(options.seed)
     wanted = prompts_like_test(datasets, options.n, rng)
-    dreamed = planes(pipeline(wanted, seed=options.seed).images)
+    generated = planes(pipeline(wanted, seed=options.seed).images)
     train, names = galaxies(datasets, "train", options.limit)
     test, _ = galaxies(datasets, "test", options.limit)
     copies = planes(noisy_copies(train.permute(0, 2, 3, 1).numpy(), min(options.n, len(train)), rng))
-    everything = nearest(torch.cat([test, dreamed, copies]), train)
-    ends = np.cumsum([len(test), len(dreamed)])
+    everything = nearest(torch.cat([test, generated, copies]), train)
+    ends = np.cumsum([len(test), len(generated)])
     groups = dict(zip(COLOURS, np.split(everything.distance, ends), strict=True))
     mine = slice(*ends)
     found = Neighbours(everything.distance[mine], everything.index[mine], everything.orientation[mine])
 
     footer = f"{options.model} {pipeline.model_hash}, seed {options.seed}, {len(train):,} training galaxies"
     real = groups["held-out real"]
-    pairs_sheet(dreamed, train, found, footer).save(out / "nearest.png")
+    pairs_sheet(generated, train, found, footer).save(out / "nearest.png")
     histogram(groups, float(np.quantile(real, NEAR)), footer).save(out / "distances.png")
     summary = {}
     for name, values in groups.items():
@@ -164,7 +164,7 @@ def show(result: dict[str, Any]) -> None:
         table.add_column("nearest" if quantile == 0 else f"{quantile:.0%}", justify="right")
     table.add_column(f"below {NEAR:.0%} of real", justify="right")
     table.add_column("alarm")
-    wanted = {"held-out real": False, "dreamed": False, "copies": True}
+    wanted = {"held-out real": False, "generated": False, "copies": True}
     for name, group in result["groups"].items():
         verdict = "[green]ok" if group["alarm"] == wanted[name] else "[red]missed"
         says = "yes" if group["alarm"] else "no"

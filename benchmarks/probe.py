@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from consistency import CLASSES, Reading, macro, real_galaxies
 from measure import console, empty_folder, machine, open_datasets, run_script
-from reader import Examples
+from reader import GalaxySet
 from rich.table import Table
 
 from galaxysd.catalog.splits import check_disjoint
@@ -69,7 +69,7 @@ def fit_probe(train: tuple[Floats, Labels], val: tuple[Floats, Labels], test: Fl
     return Probe(best[2].predict(scaler.transform(test)), best[1], best[0])
 
 
-def measure(encoder: Encoder, train: Examples, val: Examples, test: Examples, seed: int) -> dict[str, Any]:
+def measure(encoder: Encoder, train: GalaxySet, val: GalaxySet, test: GalaxySet, seed: int) -> dict[str, Any]:
     """Accuracy of one encoder, and its speed."""
     features = [encoder.features(one.images).astype(np.float64) for one in (train, val, test)]
     probe = fit_probe((features[0], train.labels), (features[1], val.labels), features[2], seed)

@@ -38,7 +38,7 @@ class ReaderSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Examples:
+class GalaxySet:
     """Images uint8 [N, S, S, 3] and their classes [N]."""
 
     images: Pixels
@@ -113,7 +113,7 @@ def macro_accuracy(read: Labels, labels: Labels, classes: int) -> float:
     return float(np.mean([(read == labels)[labels == index].mean() for index in range(classes)]))
 
 
-def train_reader(train: Examples, val: Examples, classes: int, settings: ReaderSettings) -> Reader:
+def train_reader(train: GalaxySet, val: GalaxySet, classes: int, settings: ReaderSettings) -> Reader:
     """Train with random orientations and balanced classes; keep the weight average that does best on `val`.
 
     Args:

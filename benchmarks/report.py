@@ -2,7 +2,8 @@
 
 In: dataset folders, a model. Out: OUT/report.json and two tables. For each number of galaxies two reports are made,
 each in a process of its own: the first finds nothing done before; the second judges the same model with one step more,
-so that its dreams are new and all that is known of real galaxies is there already, as for every later generator.
+so that its generated galaxies are new and all that is known of real galaxies is there already, as for every later
+generator.
 
     python benchmarks/report.py --data DATASET --out OUT
 """

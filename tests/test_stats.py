@@ -116,31 +116,32 @@ def middle(sample: np.ndarray) -> Estimate:
 def test_a_score_carries_floor_and_straw_men_and_survives_json() -> None:
     rng = np.random.default_rng(0)
     straw = {"noise": rng.normal(9, 1, 30), "few": np.arange(2.0)}
-    found = score(middle, rng.normal(1, 1, 40), floor=rng.normal(0, 1, 30), straw_men=straw, seed=3)
+    found = score(middle, rng.normal(1, 1, 40), real_baseline=rng.normal(0, 1, 30), negative_controls=straw, seed=3)
     assert found.value is not None and found.low is not None and found.high is not None
     assert found.low < found.value < found.high and (found.n, found.seed, found.note) == (40, 3, None)
-    assert found.floor is not None and found.floor.n == 30 and abs(found.floor.value) < 0.5
-    assert found.straw_men["noise"] == pytest.approx(9, abs=0.5) and found.straw_men["few"] is None
+    assert found.real_baseline is not None and found.real_baseline.n == 30 and abs(found.real_baseline.value) < 0.5
+    assert found.negative_controls["noise"] == pytest.approx(9, abs=0.5) and found.negative_controls["few"] is None
     assert Score.parse(json.loads(found.model_dump_json()), "report") == found
-    assert score(middle, rng.normal(size=40), floor=None, straw_men={}, seed=3).floor is None
+    assert score(middle, rng.normal(size=40), real_baseline=None, negative_controls={}, seed=3).real_baseline is None
 
 
 def test_too_few_galaxies_give_a_note_and_no_number() -> None:
-    found = score(middle, np.arange(4.0), floor=np.arange(3.0), straw_men={}, seed=3)
-    assert (found.value, found.low, found.high, found.floor, found.n) == (None, None, None, None, 4)
+    found = score(middle, np.arange(4.0), real_baseline=np.arange(3.0), negative_controls={}, seed=3)
+    assert (found.value, found.low, found.high, found.real_baseline, found.n) == (None, None, None, None, 4)
     assert found.note == "sample: 4 galaxies, at least 10 are needed (bootstrap)"
 
 
 def test_other_bad_input_is_not_hidden_in_a_note() -> None:
     with pytest.raises(InputError, match="not a finite number"):
-        score(middle, np.full(20, np.inf), floor=None, straw_men={}, seed=3)
+        score(middle, np.full(20, np.inf), real_baseline=None, negative_controls={}, seed=3)
 
 
 @pytest.mark.parametrize(
-    "change", [{"note": "why"}, {"low": None}, {"value": None}, {"value": float("nan")}, {"straw_men": {"a": np.inf}}]
+    "change",
+    [{"note": "why"}, {"low": None}, {"value": None}, {"value": float("nan")}, {"negative_controls": {"a": np.inf}}],
 )
 def test_half_a_score_is_refused(change: dict[str, object]) -> None:
-    whole = {"value": 1.0, "low": 0.0, "high": 2.0, "n": 5, "seed": 0, "floor": None, "straw_men": {}}
+    whole = {"value": 1.0, "low": 0.0, "high": 2.0, "n": 5, "seed": 0, "real_baseline": None, "negative_controls": {}}
     Score.model_validate(whole)
     with pytest.raises(ValidationError):
         Score.model_validate({**whole, **change})

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from galaxysd.catalog import DecisionTree, read_votes
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.network import ClassifierNetwork
 from galaxysd.classifiers.train import ClassifierSettings
 from galaxysd.data.build import build_dataset
 from galaxysd.data.framing import Framing
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.data.sources import ImageSource
 from galaxysd.data.toy_survey import make_toy_survey
 from galaxysd.training.fit import FitSettings
@@ -22,8 +21,8 @@ SHAPES = ("disc", "bar", "ring")
 
 
 def draw_shapes(
-    n: int, *, seed: int = 0, noise: float = 12.0, dreamed: bool = False, shares: object = None
-) -> Examples:
+    n: int, *, seed: int = 0, noise: float = 12.0, synthetic: bool = False, shares: object = None
+) -> GalaxySet:
     """N noisy discs, bars and rings in grey, of labels 0 to 2."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(3, n, p=shares)
@@ -33,15 +32,15 @@ def draw_shapes(
         [np.exp(-((radius / 4) ** 2)), np.exp(-((y / 1.5) ** 2 + (x / 7) ** 2)), np.exp(-((radius - 5) ** 2))]
     )
     grey = 40 + 120 * planes[labels] * rng.uniform(0.7, 1.2, (n, 1, 1)) + rng.normal(0, noise, (n, SIDE, SIDE))
-    pixels = torch.from_numpy(grey.clip(0, 255).astype(np.uint8))[:, None].repeat(1, 3, 1, 1)
-    ids = tuple(f"{'dreamed' if dreamed else 'drawn'}:{seed * 100_000 + index}" for index in range(n))
-    place = np.full(n, np.nan) if dreamed else rng.uniform(0, 80, n)
-    return Examples(pixels, labels.astype(np.int64), ids, place, place, np.full(n, dreamed))
+    images = np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=3)
+    ids = tuple(f"{'synthetic' if synthetic else 'drawn'}:{seed * 100_000 + index}" for index in range(n))
+    place = np.full(n, np.nan) if synthetic else rng.uniform(0, 80, n)
+    return GalaxySet(images, ids, labels=labels, synthetic=synthetic, ra=place, dec=place)
 
 
 @pytest.fixture(scope="session")
-def shapes() -> Callable[..., Examples]:
-    """`shapes(n, seed=..., noise=..., dreamed=...)`: see `draw_shapes`."""
+def shapes() -> Callable[..., GalaxySet]:
+    """`shapes(n, seed=..., noise=..., synthetic=...)`: see `draw_shapes`."""
     return draw_shapes
 
 

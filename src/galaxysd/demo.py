@@ -29,44 +29,42 @@ from galaxysd.reports.html import Code, Figure, Part, Section, Table, build_page
 
 EXTRAPOLATION = "early type with a dust lane"
 
-# Each kind in the frame that shows it best: `sdss-r90` keeps long and torn galaxies inside, `efigi` shows arms, rings,
-# thin disks and dust. The weights stress what a whole prompt drowns, and play down arm numbers, which `efigi` does not
-# have.
+# The sixteen kinds of the paper's figure, as a person types them: no survey, no weight. The program picks the frame.
 PROMPTS = {
-    "completely round": "sdss, smooth, completely round galaxy",
-    "in between": "sdss, smooth, in-between round galaxy",
-    "cigar-shaped": "sdss-r90, smooth, cigar shaped galaxy",
-    "edge-on, rounded bulge": "sdss-r90, features or disk-shaped, edge-on galaxy, with rounded edge-on bulge",
-    "edge-on, no bulge": "efigi, edge-on galaxy, no edge-on bulge",
-    "barred spiral": "sdss, {spiral galaxy:2}, {bar-shaped structure:1.5}",
-    "two arms, tightly wound": "efigi, {spiral galaxy:3}, {tightly wound spiral arms:1.5}, {2 spiral arms:0.2}",
-    "two arms, loosely wound": "efigi, {spiral galaxy:3}, {loosely wound spiral arms:3}, {2 spiral arms:0.2}",
-    "four arms": "efigi, {spiral galaxy:3}, {4 spiral arms:0.5}",
-    "ring": "efigi, {spiral galaxy:2}, {ring:2}",
-    "merger": "sdss-r90, {merger:2}",
-    "dust lane": "efigi, edge-on galaxy, {dust lane:2}",
-    EXTRAPOLATION: "efigi, early-type galaxy, in-between round galaxy, {dust lane:3}",
-    "spiral in the sdss-r90 frame": "sdss-r90, features or disk-shaped, spiral galaxy",
-    "irregular in the efigi frame": "efigi, Hubble stage irregular",
-    "anything (unconditional)": "",
+    "cigar-shaped": "cigar shaped galaxy",
+    "completely round": "completely round galaxy",
+    "edge-on": "edge-on galaxy",
+    "in between": "in-between round galaxy",
+    "ring": "ring galaxy",
+    "four arms": "spiral galaxy with 4 spiral arms",
+    "two arms, loosely wound": "spiral galaxy, 2 spiral arms, loosely wound",
+    "tightly wound": "spiral galaxy with tightly wound spiral arms",
+    "just noticeable bulge": "spiral galaxy with just noticeable bulge",
+    "obvious bulge": "spiral galaxy with obvious bulge",
+    EXTRAPOLATION: "in-between round galaxy, dust lane",
+    "edge-on, dust lane": "edge-on galaxy, dust lane, with rounded edge-on bulge",
+    "bar": "barred spiral galaxy",
+    "edge-on, rounded bulge": "edge-on galaxy with rounded edge-on bulge",
+    "round merger": "in-between round galaxy, merger",
+    "spiral merger": "spiral galaxy, just noticeable bulge, merger",
 }
 WALKS = (
-    ("sdss, smooth, completely round galaxy", "sdss, smooth, cigar shaped galaxy"),
-    ("sdss, features or disk-shaped, spiral galaxy, no bar", "sdss, features or disk-shaped, spiral galaxy, bar"),
+    ("sdss-r90, completely round galaxy", "sdss-r90, cigar shaped galaxy"),
+    ("sdss-r90, spiral galaxy, no bar", "sdss-r90, spiral galaxy, bar"),
 )
 CHANGES = (
-    "sdss, smooth, completely round galaxy",
-    "sdss, smooth, in-between round galaxy",
-    "sdss, smooth, cigar shaped galaxy",
-    "sdss, features or disk-shaped, edge-on galaxy",
-    "sdss, features or disk-shaped, spiral galaxy",
-    "sdss, features or disk-shaped, spiral galaxy, bar",
-    "sdss, ring galaxy",
-    "sdss, merger",
+    "sdss-r90, completely round galaxy",
+    "sdss-r90, in-between round galaxy",
+    "sdss-r90, cigar shaped galaxy",
+    "sdss-r90, edge-on galaxy",
+    "sdss-r90, spiral galaxy",
+    "sdss-r90, barred spiral galaxy",
+    "sdss-r90, ring galaxy",
+    "sdss-r90, merger",
 )
 SWEEPS = (
     "efigi, edge-on galaxy, {dust lane:<w>}",
-    "sdss, features or disk-shaped, spiral galaxy, {bar:<w>}",
+    "sdss-r90, spiral galaxy, {bar:<w>}",
 )
 WEIGHTS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 EXPLAINED = "sdss, smooth, 2 spiral arms, {dust lane:1.3}"

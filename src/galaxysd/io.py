@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name only when they are complete, or not at all; and their checksums.
+"""Files and folders that appear under their name only when they are complete, or not at all; checksums; a progress bar.
 
 `replacing(path)` hands out a temporary neighbour of `path`; it takes the place of `path` when the block ends well, and
 is removed when it does not. A full disk becomes an `InputError` that says so.
@@ -7,12 +7,16 @@ is removed when it does not. A full disk becomes an `InputError` that says so.
 import errno
 import hashlib
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from galaxysd.errors import InputError
+
+B = TypeVar("B", bound=tuple[Sized, *tuple[Any, ...]])
 
 
 @contextmanager
@@ -68,3 +72,21 @@ def _readable(path: Path, error: OSError) -> InputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return InputError(f"{path}: the disk is full; free some space or choose another folder (nothing was written)")
     return InputError(f"{path}: cannot be written ({error.strerror or error})")
+
+
+def progress(batches: Iterable[B], count: int, title: str) -> Iterator[B]:
+    """Batches whose first part has a length, with a progress bar where someone watches.
+
+    Args:
+        batches: to pass on.
+        count: length of all of them together.
+        title: of the bar.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(title, total=count)
+        for batch in batches:
+            yield batch
+            progress.advance(bar, len(batch[0]))

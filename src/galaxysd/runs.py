@@ -18,7 +18,7 @@ from typing import Any, Self
 import galaxysd
 from galaxysd.errors import InputError
 from galaxysd.io import write_atomically
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 
 LIBRARIES = ("torch", "diffusers", "accelerate", "numpy", "polars", "pyarrow", "pillow", "safetensors")
 
@@ -41,7 +41,7 @@ class Run:
         self.folder = folder
 
     @classmethod
-    def open(cls, folder: str | Path, settings: Settings) -> Self:
+    def open(cls, folder: str | Path, settings: FrozenModel) -> Self:
         """Create the folder, or resume one that was created with the same settings.
 
         Raises:

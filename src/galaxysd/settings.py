@@ -1,4 +1,4 @@
-"""Frozen, closed settings objects: the base of every configuration in GalaxySD.
+"""Frozen, closed objects: the base of every configuration, record and result in GalaxySD.
 
 A settings object is validated once, never changes, refuses unknown keys, is read from and written to YAML, and has a
 content hash, so that a run can say exactly what it was asked to do.
@@ -40,8 +40,8 @@ def _problem(item: "ErrorDetails") -> str:
     return f"{where}: {item['msg']}{found}"
 
 
-class Settings(BaseModel):
-    """Base of all settings: frozen, closed (unknown keys are errors), hashable by content."""
+class FrozenModel(BaseModel):
+    """Base of settings, records and results: frozen, closed (unknown keys are errors), hashable by content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -107,6 +107,10 @@ class Settings(BaseModel):
         """First 16 hex digits of the SHA-256 of the canonical JSON form."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class Settings(FrozenModel):
+    """Base of what a user chooses."""
 
 
 class RecipeSettings(Settings):

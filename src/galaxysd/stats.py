@@ -1,7 +1,8 @@
 """Samples of galaxies, the uncertainty of what is measured on them, and the record that is reported.
 
 In: features or values of galaxies, a row each, and a statistic. Out: an `Estimate` (value with its 95 % interval) or a
-`Score` (an estimate with its floor and straw men, or a note that says how many galaxies it would have needed).
+`Score` (an estimate with its real baseline and negative controls, or a note that says how many galaxies it would have
+needed).
 
 Everything random draws from rows in an order of their own, so a result depends on the galaxies and the seed only.
 """
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from pydantic import Field, FiniteFloat, model_validator
 
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Floats
 
 SizedT = TypeVar("SizedT", bound=Sized)
@@ -27,7 +28,7 @@ class TooFewGalaxies(InputError):
     """There are not enough galaxies for a statistic; the message says how many it needs."""
 
 
-class Estimate(Settings):
+class Estimate(FrozenModel):
     """A statistic with its 95 % interval."""
 
     value: FiniteFloat
@@ -36,7 +37,7 @@ class Estimate(Settings):
     n: int = Field(ge=1, description="galaxies it was computed from, of each sample if there are two")
 
 
-class Score(Settings):
+class Score(FrozenModel):
     """What a report says about one metric."""
 
     value: FiniteFloat | None = Field(description="null where there are too few galaxies")
@@ -44,8 +45,12 @@ class Score(Settings):
     high: FiniteFloat | None = Field(description="upper end of the 95 % interval")
     n: int = Field(ge=0, description="galaxies it was computed from, of each sample if there are two")
     seed: int = Field(ge=0)
-    floor: Estimate | None = Field(description="the same metric on real galaxies in place of the generated ones")
-    straw_men: dict[str, FiniteFloat | None] = Field(description="the same metric on samples that must do badly")
+    real_baseline: Estimate | None = Field(
+        description="the same metric on real galaxies in place of the generated ones"
+    )
+    negative_controls: dict[str, FiniteFloat | None] = Field(
+        description="the same metric on samples that must do badly"
+    )
     note: str | None = Field(default=None, description="why there is no value")
 
     @model_validator(mode="after")
@@ -61,17 +66,17 @@ def score(
     metric: Callable[[SizedT], Estimate],
     generated: SizedT,
     *,
-    floor: SizedT | None,
-    straw_men: Mapping[str, SizedT],
+    real_baseline: SizedT | None,
+    negative_controls: Mapping[str, SizedT],
     seed: int,
 ) -> Score:
-    """Measure generated galaxies, real ones and straw men alike.
+    """Measure generated galaxies, real ones and negative controls alike.
 
     Args:
         metric: of one sample; what it is compared with is bound to it.
         generated: the sample to judge.
-        floor: real galaxies that are not in what the metric compares with; None: no floor.
-        straw_men: samples that must do badly, by name (metrics/controls.py).
+        real baseline: real galaxies that are not in what the metric compares with; None: no real baseline.
+        negative_controls: samples that must do badly, by name (metrics/controls.py).
         seed: that the metric is bound to, for the record.
 
     Returns:
@@ -85,22 +90,22 @@ def score(
             return None, str(error)
 
     own, note = measured(generated)
-    straw = {name: measured(sample)[0] for name, sample in straw_men.items()}
+    straw = {name: measured(sample)[0] for name, sample in negative_controls.items()}
     return Score(
         value=None if own is None else own.value,
         low=None if own is None else own.low,
         high=None if own is None else own.high,
         n=len(generated) if own is None else own.n,
         seed=seed,
-        floor=None if floor is None else measured(floor)[0],
-        straw_men={name: None if one is None else one.value for name, one in straw.items()},
+        real_baseline=None if real_baseline is None else measured(real_baseline)[0],
+        negative_controls={name: None if one is None else one.value for name, one in straw.items()},
         note=note,
     )
 
 
 def unmeasured(why: str, *, seed: int) -> Score:
     """The score of what cannot be measured at all."""
-    return Score(value=None, low=None, high=None, n=0, seed=seed, floor=None, straw_men={}, note=why)
+    return Score(value=None, low=None, high=None, n=0, seed=seed, real_baseline=None, negative_controls={}, note=why)
 
 
 def as_sample(values: npt.ArrayLike, name: str, *, least: int = 1, why: str = "") -> Floats:
@@ -164,11 +169,10 @@ def in_own_order(sample: Floats) -> Floats:
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927)."""
-    z, share = 1.96, hits / n
-    middle = share + z**2 / (2 * n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    ends = np.clip([middle - half, middle + half], 0, 1 + z**2 / n) / (1 + z**2 / n)
-    return float(ends[0]), float(ends[1])
+    from astropy.stats import binom_conf_interval
+
+    low, high = binom_conf_interval(hits, n, confidence_level=LEVEL, interval="wilson")
+    return float(low), float(high)
 
 
 def share(flags: npt.ArrayLike) -> Estimate:

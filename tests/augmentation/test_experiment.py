@@ -13,7 +13,7 @@ from galaxysd.augmentation import real_split, synthesis
 from galaxysd.augmentation.experiment import augment
 from galaxysd.augmentation.plan import AugmentSettings, Plan
 from galaxysd.augmentation.report import AugmentReport, summary, write_report
-from galaxysd.augmentation.synthesis import DreamSettings
+from galaxysd.augmentation.synthesis import SynthesisSettings
 from galaxysd.classifiers.class_rules import ClassRule, ClassRules
 from galaxysd.classifiers.predict import Ensemble
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier
@@ -44,7 +44,7 @@ def settings(tiny: ClassifierSettings) -> AugmentSettings:
         seeds=2,
         ratios=(2,),
         gammas=(1,),
-        dreams=DreamSettings(per_class=16, steps=1),
+        synthetic=SynthesisSettings(per_class=16, steps=1),
         classifier=tiny.model_copy(update={"images": 64}),
     )
 
@@ -69,7 +69,7 @@ def rows(out: Path) -> dict[str, dict[str, object]]:
 
 def test_every_run_of_the_plan_is_made_and_leaves_its_predictions(made: tuple[Path, Plan]) -> None:
     out, plan = made
-    assert len(rows(out)) == len(plan.cells) == 2 * 12
+    assert len(rows(out)) == len(plan.runs) == 2 * 12
     for name in rows(out):
         found = np.load(out / "predictions" / f"{name}.npy")
         assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
@@ -85,9 +85,9 @@ def test_the_report_tells_numbers_pictures_and_words(made: tuple[Path, Plan]) ->
     assert (level.shots, level.seeds, level.real) == (6, 2, (6, 6, 6))
     baseline = [row["F1"] for row in rows(out).values() if row["arm"] == "baseline"]
     assert level.arms["baseline"].macro["F1"].value == pytest.approx(np.mean(baseline), abs=1e-4)
-    assert sum(level.arms["dreams x2"].dreams) <= 36 and "dreams x2" in level.gains
+    assert sum(level.arms["dreams x2"].synthetic) <= 36 and "dreams x2" in level.gains
     assert set(level.gains["dreams only"]) == {"baseline", "strong augmentation", "focal loss", "probe"}
-    assert report.memory["dreams"]["dreams"] == 48 and report.classes == RULES.names
+    assert report.memory["synthetic"]["synthetic"] == 48 and report.classes == RULES.names
     text = (out / "report.html").read_text()
     assert text.count("data:image/png") == 4 and "F1 of each class" in text and "refused as doubted" in text
     assert "real galaxies per class" in summary(report) and str(report.delivered) in summary(report)
@@ -151,7 +151,7 @@ def test_own_labels_test_with_galaxies_that_the_generator_has_not_seen(
     found = []
     monkeypatch.setattr(module, "_run_all", lambda *_: None)
     monkeypatch.setattr(module, "_deliver", lambda *_: None)
-    keep = module.write_bench
+    keep = module.write_experiment_data
     monkeypatch.setattr(module, "write_bench", lambda *given: (found.append(given), keep(*given)))
     go(toy, tmp_path / "out", model, settings, labels=table, images=images)
     _, classes, train, test, *_ = found[0]

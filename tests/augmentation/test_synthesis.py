@@ -1,17 +1,23 @@
-"""Dreams are asked for by votes or prompts, made once, and go where galaxies lack."""
+"""Synthetic galaxies are asked for by votes or prompts, made once, and go where galaxies lack."""
 
-import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import save_tiny_model
 
-from galaxysd.augmentation import synthesis
-from galaxysd.augmentation.synthesis import DreamSettings, dream_pool, need, need_of_hard, prompted, read_prompts, voted
+from galaxysd.augmentation.synthesis import (
+    SynthesisSettings,
+    need,
+    prompted,
+    read_prompts,
+    synthesize_pool,
+    voted,
+)
 from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.pipeline import GalaxyPipeline
@@ -33,7 +39,7 @@ def test_dreams_fill_up_the_rarest_first(real: list[int], available: list[int], 
     found = need(real, ratio, available)
     assert sum(found) == min(round(ratio * sum(real)), sum(available))
     assert all(0 <= n <= most for n, most in zip(found, available, strict=True))
-    for a in range(3):  # whoever has dreams left is not behind somebody who was given some
+    for a in range(3):  # whoever has synthetic galaxies left is not behind somebody who was given some
         for b in range(3):
             if found[a] < available[a] and found[b]:
                 assert real[a] + found[a] >= real[b] + found[b] - 1
@@ -42,27 +48,6 @@ def test_dreams_fill_up_the_rarest_first(real: list[int], available: list[int], 
 def test_equal_classes_get_equally_many() -> None:
     assert need([10, 10, 10], 3, [99, 99, 99]) == (30, 30, 30)
     assert need([100, 10, 4], 1, [99, 99, 99]) == (0, 54, 60)
-
-
-@given(
-    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 50)), min_size=1, max_size=8),
-    st.integers(0, 300),
-)
-def test_hard_classes_get_dreams_as_long_as_there_are_any(classes: list[tuple[float, int]], total: int) -> None:
-    difficulty, available = zip(*classes, strict=True)
-    found = need_of_hard(difficulty, total, available)
-    assert sum(found) == min(total, sum(available))
-    assert all(0 <= given <= left for given, left in zip(found, available, strict=True))
-    for one, other in itertools.permutations(range(len(found)), 2):
-        if difficulty[one] >= difficulty[other] and found[one] < available[one]:
-            assert found[one] >= found[other] - 1
-
-
-def test_dreams_of_hard_classes_by_hand() -> None:
-    assert need_of_hard([0.0, 0.5, 0.25], 30, [99, 99, 99]) == (0, 20, 10)
-    assert need_of_hard([0.0, 0.5, 0.25], 30, [99, 5, 99]) == (0, 5, 25)
-    assert need_of_hard([0.0, 0.5, 0.25], 30, [99, 5, 5]) == (20, 5, 5)
-    assert need_of_hard([0.0, 0.0], 10, [99, 99]) == (5, 5)
 
 
 def test_prompts_and_surveys_take_turns(pipeline: GalaxyPipeline) -> None:
@@ -99,24 +84,30 @@ def test_votes_of_every_galaxy_of_a_class_are_used_alike(toy: Path, tmp_path: Pa
 def test_an_interrupted_pool_is_gone_on_with_and_a_finished_one_read(
     pipeline: GalaxyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synthesis, "PART", 1)
-    settings = DreamSettings(per_class=20, steps=1)
+    monkeypatch.setattr("galaxysd.generation.synthesize.PART", 1)
+    settings = SynthesisSettings(per_class=20, steps=1)
     asked = [Morphology()] * 40
-    whole = dream_pool(pipeline, asked, NAMES, tmp_path / "whole", settings)
-    assert whole.ids[:2] == ("dreamed:1000000", "dreamed:1000001") and whole.dreamed.all()
+    whole = synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole.npy", settings)
+    assert whole.ids[:2] == ("generated:1000000", "generated:1000001") and whole.synthetic.all()
     assert whole.labels.tolist() == [0] * 20 + [1] * 20
     made = pipeline.dream
+
+    def interrupted(*given: Any) -> Iterator[Any]:
+        yield next(iter(made(*given)))
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as broken:
-        broken.setattr(pipeline, "dream", lambda *given: (next(iter(made(*given))) for _ in range(1)))
-        broken.setattr("galaxysd.runs.Run.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(pipeline, "dream", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            dream_pool(pipeline, asked, NAMES, tmp_path / "cut", settings)
-    again = dream_pool(pipeline, asked, NAMES, tmp_path / "cut", settings)
-    assert torch.equal(again.pixels, whole.pixels)
+            synthesize_pool(pipeline, asked, NAMES, tmp_path / "cut.npy", settings)
+    again = synthesize_pool(pipeline, asked, NAMES, tmp_path / "cut.npy", settings)
+    assert np.array_equal(again.images, whole.images)
     monkeypatch.setattr(pipeline, "dream", lambda *_: pytest.fail("dreamed again"))
-    assert torch.equal(dream_pool(pipeline, asked, NAMES, tmp_path / "whole", settings).pixels, whole.pixels)
-    with pytest.raises(InputError, match=r"other settings \(settings"):
-        dream_pool(pipeline, asked, NAMES, tmp_path / "whole", settings.model_copy(update={"seed": 1}))
+    assert np.array_equal(
+        synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole.npy", settings).images, whole.images
+    )
+    with pytest.raises(InputError, match=r"other galaxies \(seed differ"):
+        synthesize_pool(pipeline, asked, NAMES, tmp_path / "whole.npy", settings.model_copy(update={"seed": 1}))
 
 
 def test_a_table_of_prompts(tmp_path: Path) -> None:

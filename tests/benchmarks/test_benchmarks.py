@@ -101,7 +101,7 @@ def test_the_reader_learns_what_is_easy() -> None:
     labels = np.repeat([0, 1], [60, 6])
     images = rng.integers(0, 60, (66, 16, 16, 3)).astype(np.uint8)
     images[labels == 1, 4:12, 4:12] += 120
-    examples = reader.Examples(images, labels)
+    examples = reader.GalaxySet(images, labels)
     trained = reader.train_reader(examples, examples, 2, reader.ReaderSettings(images=640, batch=16, choices=2))
     read, features = trained.read(images)
     assert trained.validation == 1.0 and np.array_equal(read, labels)

@@ -20,7 +20,15 @@ from discovery_truth import Bench, Sky, Target, TruthSettings
 SIDE = 32  # the default network halves four times
 TARGET = Target(survey="sdss", folder="toy", where="TRUE", searched="TRUE", prompt="sdss, ring galaxy")
 SETTINGS = TruthSettings(
-    seeds=2, shots=(0, 3), unlabelled=60, images=192, dreams=16, near_misses=16, mix=16, orientations=1, resamples=20
+    seeds=2,
+    shots=(0, 3),
+    unlabelled=60,
+    images=192,
+    generated=16,
+    hard_negatives=16,
+    background=16,
+    orientations=1,
+    resamples=20,
 )
 
 
@@ -64,10 +72,10 @@ def test_methods_find_what_is_easy_and_are_not_run_twice(
         found = bench.scores(method, 3)
         assert np.isfinite(found).all() and found.max() <= 1
         assert completeness_at(found, sky.truth, 12) > 0.6, method
-    dreamed = bench.scores("dreams", 0)
-    assert dreamed.shape == (120,)
+    generated = bench.scores("generated", 0)
+    assert generated.shape == (120,)
     monkeypatch.setattr(bench, "_judge", lambda method, task: pytest.fail("done before"))
-    assert np.array_equal(bench.scores("dreams", 0), dreamed)
+    assert np.array_equal(bench.scores("generated", 0), generated)
     assert len([line for line in bench.run.metrics() if line["step"].startswith("dreams-0")]) == 2
 
 
@@ -89,4 +97,4 @@ def test_the_gain_of_a_better_list_lies_above_one() -> None:
 def test_the_plan_counts_every_step() -> None:
     rows = truth_of.plan(TruthSettings())
     assert rows[0].what.startswith("80 classifiers") and rows[1].what.startswith("15 fine-tunings")
-    assert truth_of.methods_at(0) == ("dreams", "dreams network") and "tuned" in truth_of.methods_at(3)
+    assert truth_of.methods_at(0) == ("generated", "dreams network") and "tuned" in truth_of.methods_at(3)

@@ -13,7 +13,7 @@ from galaxysd.errors import InputError
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package
 
 import probe
-from reader import Examples
+from reader import GalaxySet
 
 
 def blobs(n: int, apart: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,12 +47,12 @@ def test_the_penalty_is_chosen_on_validation_galaxies() -> None:
 def test_an_encoder_is_measured() -> None:
     rng = np.random.default_rng(0)
 
-    def galaxies(n: int) -> Examples:
+    def galaxies(n: int) -> GalaxySet:
         labels = np.tile(np.arange(4), n)
         images = rng.integers(0, 40, (len(labels), 16, 16, 3)).astype(np.uint8)
         for image, label in zip(images, labels, strict=True):
             image[4 * label : 4 * label + 4] += 150
-        return Examples(images, labels)
+        return GalaxySet(images, labels)
 
     found = probe.measure(PixelEncoder(), galaxies(10), galaxies(4), galaxies(6), seed=0)
     assert found["accuracy"]["macro"]["accuracy"] == 1.0 and found["accuracy"]["macro"]["n"] == 24

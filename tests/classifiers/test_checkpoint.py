@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.network import ClassifierNetwork
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.checkpoint import save_encoder
 from galaxysd.encoders.galaxyemb import EncoderNetwork, EncoderSettings
 from galaxysd.errors import InputError
@@ -22,17 +22,19 @@ NAMES = ("disc", "bar", "ring")
 
 
 @pytest.fixture(scope="module")
-def folder(shapes: Callable[..., Examples], tiny: ClassifierSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(
+    shapes: Callable[..., GalaxySet], tiny: ClassifierSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     run = tmp_path_factory.mktemp("run") / "run"
     settings = tiny.model_copy(update={"images": 64})
     train_classifier(shapes(40), shapes(10, seed=1), NAMES, run, settings)
     return run / "model"
 
 
-def test_there_and_back(folder: Path, shapes: Callable[..., Examples], tmp_path: Path) -> None:
+def test_there_and_back(folder: Path, shapes: Callable[..., GalaxySet], tmp_path: Path) -> None:
     first = GalaxyClassifier.load(folder)
     second = GalaxyClassifier.load(first.save(tmp_path / "copy"))
-    pixels = shapes(9, seed=4).pixels
+    pixels = shapes(9, seed=4).images
     assert np.array_equal(first.probabilities(pixels), second.probabilities(pixels))
     assert first.hash == second.hash and first.save(tmp_path / "copy").is_dir()
     (tmp_path / "mine").mkdir()
@@ -43,7 +45,7 @@ def test_there_and_back(folder: Path, shapes: Callable[..., Examples], tmp_path:
 
 @pytest.mark.parametrize("architecture", ["galaxyemb", "transformers"])
 def test_surroundings_travel_with_the_classifier(
-    architecture: str, shapes: Callable[..., Examples], tiny: ClassifierSettings, tmp_path: Path
+    architecture: str, shapes: Callable[..., GalaxySet], tiny: ClassifierSettings, tmp_path: Path
 ) -> None:
     source = tmp_path / "source"
     torch.manual_seed(0)
@@ -60,7 +62,7 @@ def test_surroundings_travel_with_the_classifier(
     made = train_classifier(shapes(40), shapes(10, seed=1), NAMES, tmp_path / "run", settings)
     shutil.rmtree(source)
     read = GalaxyClassifier.load(tmp_path / "run" / "model")
-    pixels = shapes(9, seed=4).pixels
+    pixels = shapes(9, seed=4).images
     assert np.array_equal(made.probabilities(pixels), read.probabilities(pixels)) and made.hash == read.hash
 
 

@@ -1,4 +1,4 @@
-"""Examples come from datasets by rules, or from somebody's own table, and are taken apart and joined without mix-up."""
+"""Labelled galaxies come from datasets by rules or from a table, and are cut and joined without mix-up."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,31 +6,31 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from PIL import Image
 
 from galaxysd.classifiers.class_rules import ClassRules, label
-from galaxysd.classifiers.labels import Examples, labelled_examples, read_labels
+from galaxysd.classifiers.labels import labelled_examples, read_labels
 from galaxysd.data.dataset import Dataset
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
 
 GZ2 = ClassRules.load("gz2")
 
 
-def test_taking_and_joining_keep_rows_together(shapes: Callable[..., Examples]) -> None:
-    real, dreams = shapes(6, seed=1), shapes(4, seed=2, dreamed=True)
-    both = Examples.join(real, dreams)
-    assert len(both) == 10 and both.dreamed.tolist() == [False] * 6 + [True] * 4
-    back = both.take([9, 0])
-    assert back.ids == (dreams.ids[3], real.ids[0])
-    assert torch.equal(back.pixels, torch.stack([dreams.pixels[3], real.pixels[0]]))
-    assert back.labels.tolist() == [dreams.labels[3], real.labels[0]] and np.isnan(back.ra[0])
-    assert both.take(both.dreamed).ids == dreams.ids
+def test_taking_and_joining_keep_rows_together(shapes: Callable[..., GalaxySet]) -> None:
+    real, synthetic = shapes(6, seed=1), shapes(4, seed=2, synthetic=True)
+    both = GalaxySet.join(real, synthetic)
+    assert len(both) == 10 and both.synthetic.tolist() == [False] * 6 + [True] * 4
+    back = both.subset([9, 0])
+    assert back.ids == (synthetic.ids[3], real.ids[0])
+    assert np.array_equal(back.images, np.stack([synthetic.images[3], real.images[0]]))
+    assert back.labels.tolist() == [synthetic.labels[3], real.labels[0]] and np.isnan(back.ra[0])
+    assert both.subset(both.synthetic).ids == synthetic.ids
     assert both.counts(5).tolist() == np.bincount(both.labels, minlength=5).tolist()
     with pytest.raises(InputError, match="different sizes"):
-        Examples.join(real, Examples(real.pixels[..., :8, :8], *list(vars(real).values())[1:]))
+        GalaxySet.join(real, GalaxySet(real.images[:, :8, :8], real.ids))
     with pytest.raises(ValueError, match="different lengths"):
-        Examples(real.pixels[1:], *list(vars(real).values())[1:])
+        GalaxySet(real.images[1:], real.ids)
 
 
 def test_labelled_galaxies_of_a_split(toy: Path) -> None:
@@ -42,10 +42,10 @@ def test_labelled_galaxies_of_a_split(toy: Path) -> None:
     for split, one in found.items():
         assert {name.removeprefix("toy:") for name in one.ids} <= set(dataset.ids(split))
         assert all(labels[name.removeprefix("toy:")] == own for name, own in zip(one.ids, one.labels, strict=True))
-        assert not one.dreamed.any()
+        assert not one.synthetic.any()
     wanted = [name.removeprefix("toy:") for name in found["test"].ids]
     images = np.concatenate([part for _, part in dataset.pixels(wanted)])
-    assert np.array_equal(found["test"].pixels.permute(0, 2, 3, 1).numpy(), images)
+    assert np.array_equal(found["test"].images, images)
     assert len(labelled_examples([dataset], "train", GZ2, limit=5)) == 5
 
 
@@ -79,7 +79,7 @@ def test_own_labels(pictures: Path, tmp_path: Path) -> None:
     found, classes = read_labels(path, pictures, 8)
     assert classes == ("round", "spiral") and found.labels.tolist() == [1, 0, 1]
     assert found.ids == ("own:g2", "own:g0", "own:g1") and np.isnan(found.ra).all()
-    assert found.pixels.shape == (3, 3, 8, 8) and found.pixels[:, 0, 0, 0].tolist() == [80, 0, 40]
+    assert found.images.shape == (3, 8, 8, 3) and found.images[:, 0, 0, 0].tolist() == [80, 0, 40]
     _, classes = read_labels(path, pictures, 8, classes=("spiral", "round", "ring"))
     assert classes == ("spiral", "round", "ring")
 

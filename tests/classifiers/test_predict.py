@@ -11,12 +11,12 @@ from PIL import Image
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.classifiers.checkpoint import ClassifierRecord
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.network import ClassifierNetwork, make_network
 from galaxysd.classifiers.predict import Ensemble, load_predictor, predict_table
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
 from galaxysd.classifiers.votes import VoteClassifier
 from galaxysd.data.dataset import Dataset
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
 
 NAMES = ("disc", "bar", "ring")
@@ -24,7 +24,7 @@ NAMES = ("disc", "bar", "ring")
 
 @pytest.fixture(scope="module")
 def members(
-    shapes: Callable[..., Examples], tiny: ClassifierSettings, tmp_path_factory: pytest.TempPathFactory
+    shapes: Callable[..., GalaxySet], tiny: ClassifierSettings, tmp_path_factory: pytest.TempPathFactory
 ) -> list[Path]:
     folder = tmp_path_factory.mktemp("members")
     short = tiny.model_copy(update={"images": 320})
@@ -34,16 +34,16 @@ def members(
 
 
 @pytest.fixture(scope="module")
-def pictures(shapes: Callable[..., Examples], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pictures(shapes: Callable[..., GalaxySet], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
-    for index, image in enumerate(shapes(30, seed=7).pixels.permute(0, 2, 3, 1).numpy()):
+    for index, image in enumerate(shapes(30, seed=7).images):
         Image.fromarray(image).save(folder / f"g{index:02d}.png")
     return folder
 
 
-def test_an_ensemble_is_the_mean_of_its_members(members: list[Path], shapes: Callable[..., Examples]) -> None:
+def test_an_ensemble_is_the_mean_of_its_members(members: list[Path], shapes: Callable[..., GalaxySet]) -> None:
     single = [GalaxyClassifier.load(member) for member in members]
-    pixels = shapes(20, seed=3).pixels
+    pixels = shapes(20, seed=3).images
     each = np.stack([one.probabilities(pixels) for one in single])
     mean, spread = Ensemble(single).predict(pixels)
     assert np.allclose(mean, each.mean(axis=0)) and np.allclose(spread, np.abs(each[0] - each[1]) / 2)
@@ -51,13 +51,13 @@ def test_an_ensemble_is_the_mean_of_its_members(members: list[Path], shapes: Cal
 
 
 def test_the_table_of_plain_images(
-    members: list[Path], pictures: Path, shapes: Callable[..., Examples], tmp_path: Path
+    members: list[Path], pictures: Path, shapes: Callable[..., GalaxySet], tmp_path: Path
 ) -> None:
     report = predict_table(pictures, members, tmp_path / "table.parquet")
     table = pl.read_parquet(report.file)
     assert table.columns == ["id", "split", "class", *(f"{kind}_{name}" for kind in ("p", "spread") for name in NAMES)]
     assert table["id"].to_list() == [f"g{index:02d}" for index in range(30)] and table["split"].null_count() == 30
-    mean, spread = load_predictor(members).predict(shapes(30, seed=7).pixels)
+    mean, spread = load_predictor(members).predict(shapes(30, seed=7).images)
     assert np.allclose(table.select("^p_.*$").to_numpy(), mean, atol=1e-6)
     assert np.allclose(table.select("^spread_.*$").to_numpy(), spread, atol=1e-6)
     assert table["class"].to_list() == [NAMES[index] for index in mean.argmax(axis=1)]

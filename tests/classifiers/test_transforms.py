@@ -7,35 +7,35 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.transforms import StrongAugmentation, _windows, strong, turned
+from galaxysd.data.galaxy_set import GalaxySet
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_turning_moves_pixels_only(shapes: Callable[..., Examples]) -> None:
-    pixels = shapes(32).pixels
+def test_turning_moves_pixels_only(shapes: Callable[..., GalaxySet]) -> None:
+    pixels = shapes(32).planes()
     found = turned(pixels, generator())
     assert found.dtype == torch.uint8 and not torch.equal(found, pixels)
     assert torch.equal(found.flatten(1).sort(dim=1).values, pixels.flatten(1).sort(dim=1).values)
 
 
-def test_strong_variations_are_reproducible_images_with_distributions(shapes: Callable[..., Examples]) -> None:
+def test_strong_variations_are_reproducible_images_with_distributions(shapes: Callable[..., GalaxySet]) -> None:
     examples = shapes(64)
     labels = torch.from_numpy(examples.labels)
-    first, targets = strong(examples.pixels, labels, 3, StrongAugmentation(), generator(1))
-    again, _ = strong(examples.pixels, labels, 3, StrongAugmentation(), generator(1))
-    other, _ = strong(examples.pixels, labels, 3, StrongAugmentation(), generator(2))
-    assert first.dtype == torch.uint8 and first.shape == examples.pixels.shape
+    first, targets = strong(examples.planes(), labels, 3, StrongAugmentation(), generator(1))
+    again, _ = strong(examples.planes(), labels, 3, StrongAugmentation(), generator(1))
+    other, _ = strong(examples.planes(), labels, 3, StrongAugmentation(), generator(2))
+    assert first.dtype == torch.uint8 and first.shape == examples.planes().shape
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert torch.allclose(targets.sum(dim=1), torch.ones(64)) and bool((targets >= 0).all())
     whole = targets.max(dim=1).values > 0.999
     assert 20 < int(whole.sum()) < 64  # half are mixed, some of them with their own kind
-    unmixed, targets = strong(examples.pixels, labels, 3, StrongAugmentation(mixed=0), generator(1))
+    unmixed, targets = strong(examples.planes(), labels, 3, StrongAugmentation(mixed=0), generator(1))
     assert torch.equal(targets.argmax(dim=1), labels) and bool((targets.max(dim=1).values == 1).all())
-    assert not torch.equal(unmixed, examples.pixels)
+    assert not torch.equal(unmixed, examples.planes())
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20))

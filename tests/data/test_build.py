@@ -18,7 +18,7 @@ from galaxysd.catalog.tree import DecisionTree
 from galaxysd.data import build, export
 from galaxysd.data.build import BuildReport, build_dataset
 from galaxysd.data.decode import encode_png
-from galaxysd.data.duplicates import same_pixels
+from galaxysd.data.duplicates import dataset_thumbnails, match
 from galaxysd.data.framing import Framing
 from galaxysd.data.sources import ImageSource
 from galaxysd.errors import InputError
@@ -246,13 +246,13 @@ def test_splits_are_handed_down_by_id_position_and_pixels(tmp_path: Path) -> Non
     two = built(tmp_path, catalogue(new), tmp_path / "two", "two-set", seed=1, like=[one]).dataset
     assert one.catalog.frame["split"].to_list() == two.catalog.frame["split"].to_list()
     assert one.catalog.frame["split"].to_list() != alone.catalog.frame["split"].to_list()
-    pairs = same_pixels(one, two)
+    pairs = match(*dataset_thumbnails(one), *dataset_thumbnails(two))
     assert list(zip(pairs["a"], pairs["b"], strict=True)) == list(zip(names, new, strict=True))
     # other pictures at the same positions
     folder_of(tmp_path / "three", names, first_seed=500)
     moved = catalogue([f"third{i}" for i in range(60)], [f"{n}.png" for n in names], ra=ra, dec=[10.0001] * 60)
     three = built(tmp_path, moved, tmp_path / "three", "three-set", seed=9, like=[one]).dataset
-    assert same_pixels(one, three).is_empty()
+    assert match(*dataset_thumbnails(one), *dataset_thumbnails(three)).is_empty()
     assert three.catalog.frame["split"].to_list() == one.catalog.frame["split"].to_list()
 
 
@@ -309,7 +309,7 @@ def test_real_overlap_of_two_sets_is_found(galaxy_data: Path, tmp_path: Path) ->
         file[dataset] = {
             row[0]: row[1].removesuffix(".jpg") for row in dataset.catalog.frame.select("id", "file").iter_rows()
         }
-    pairs = same_pixels(petrosian, kaggle)
+    pairs = match(*dataset_thumbnails(petrosian), *dataset_thumbnails(kaggle))
     found = {(file[petrosian][a], file[kaggle][b]) for a, b in pairs.select("a", "b").iter_rows()}
     assert found == truth  # precision and recall 1
     split = [dict(dataset.catalog.frame.select("id", "split").iter_rows()) for dataset in (petrosian, kaggle)]

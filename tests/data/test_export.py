@@ -13,7 +13,6 @@ from PIL import Image
 
 from galaxysd.data.decode import decode
 from galaxysd.data.export import parquet_images, write_fits, write_png
-from galaxysd.data.framing import to_float
 from galaxysd.errors import InputError
 from galaxysd.io import replacing
 
@@ -48,7 +47,9 @@ def test_png(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["uint8", "float"])
 def test_fits(tmp_path: Path, kind: str) -> None:
-    image = PIXELS if kind == "uint8" else to_float(PIXELS[None])[0]
+    image = (
+        PIXELS if kind == "uint8" else PIXELS.transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - np.float32(1)
+    )
     write_fits(tmp_path / "a.fits", image, PROVENANCE)
     with fits.open(tmp_path / "a.fits") as file:
         file.verify("exception")

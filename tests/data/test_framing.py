@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 
 from galaxysd.data.decode import BadImage
-from galaxysd.data.framing import Framing, to_float, to_uint8
+from galaxysd.data.framing import Framing
 from galaxysd.errors import InputError
 
 
@@ -43,25 +42,3 @@ def test_settings_are_checked() -> None:
         Framing.parse({"size": 0}, "settings")
     with pytest.raises(InputError, match="zoom"):
         Framing.parse({"zoom": 2}, "settings")
-
-
-@given(arrays(np.uint8, array_shapes(min_dims=3, max_dims=3, max_side=6).map(lambda shape: (*shape, 3))))
-def test_to_uint8_inverts_to_float(pixels: np.ndarray) -> None:
-    values = to_float(pixels)
-    assert values.dtype == np.float32
-    assert values.shape == (pixels.shape[0], 3, *pixels.shape[1:3])
-    assert values.min() >= -1
-    assert values.max() <= 1
-    np.testing.assert_array_equal(to_uint8(values), pixels)
-
-
-@given(arrays(np.float32, (2, 3, 4, 4), elements=st.floats(-3, 3, width=32)))
-def test_to_float_inverts_to_uint8_up_to_half_a_level(values: np.ndarray) -> None:
-    back = to_float(to_uint8(values))
-    assert np.abs(back - np.clip(values, -1, 1)).max() <= 0.5 / 127.5 + 1e-6
-
-
-def test_ends_of_the_range() -> None:
-    assert to_float(np.array([[[[0, 255, 0]]]], np.uint8)).ravel().tolist() == [-1, 1, -1]
-    with pytest.raises(ValueError, match="finite"):
-        to_uint8(np.full((1, 3, 2, 2), np.nan, np.float32))

@@ -1,19 +1,15 @@
 """Image sources and downloads: what can be read, what is refused, and what a broken archive says."""
 
-import functools
 import gzip
-import hashlib
-import http.server
 import io
 import tarfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from galaxysd.data.decode import BadImage
-from galaxysd.data.sources import ImageSource, download
+from galaxysd.data.sources import ImageSource
 from galaxysd.errors import InputError
 from galaxysd.io import sha256_of
 
@@ -137,57 +133,3 @@ def test_gzip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file.write(bytes(20_000_000))
     with pytest.raises(InputError, match="unpacks to more than 100 times its size"):
         ImageSource(tmp_path / "bomb.tar.gz")
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    (folder / "file.bin").write_bytes(b"galaxies" * 1000)
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
-        thread.join()
-
-
-GOOD = hashlib.sha256(b"galaxies" * 1000).hexdigest()
-
-
-def test_download_once(server: str, tmp_path: Path) -> None:
-    target = tmp_path / "new" / "file.bin"
-    assert download(f"{server}/file.bin", target, GOOD).read_bytes() == b"galaxies" * 1000
-    stamp = target.stat().st_mtime_ns
-    assert (
-        download("http://127.0.0.1:1/nobody-answers", target, GOOD.upper()) == target
-    )  # already there: not asked again
-    assert target.stat().st_mtime_ns == stamp
-
-
-def test_download_by_file_address(tmp_path: Path) -> None:
-    (tmp_path / "here.bin").write_bytes(b"galaxies" * 1000)
-    assert download((tmp_path / "here.bin").as_uri(), tmp_path / "there.bin", GOOD).stat().st_size == 8000
-
-
-def test_download_failures_leave_nothing(server: str, tmp_path: Path) -> None:
-    target = tmp_path / "new" / "file.bin"
-    for url, sha256, reason in (
-        (f"{server}/file.bin", "0" * 64, "SHA-256 is"),
-        (f"{server}/missing.bin", GOOD, "cannot be downloaded"),
-        ("http://127.0.0.1:1/x", GOOD, "cannot be downloaded"),
-        ("ftp://127.0.0.1/x", GOOD, "expected an address"),
-    ):
-        with pytest.raises(InputError, match=reason):
-            download(url, target, sha256)
-        assert not target.parent.exists() or list(target.parent.iterdir()) == []
-    (tmp_path / "other.bin").write_bytes(b"x")
-    with pytest.raises(InputError, match="exists with another checksum"):
-        download(f"{server}/file.bin", tmp_path / "other.bin", GOOD)
-    assert (tmp_path / "other.bin").read_bytes() == b"x"

@@ -1,4 +1,4 @@
-"""The noise process: algebra, and moments of a distribution whose denoiser is known exactly."""
+"""The noise process: its algebra, levels and grid."""
 
 import itertools
 
@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxysd.diffusion import flow
-from galaxysd.diffusion.samplers import SAMPLERS, make_scheduler, sample
-from galaxysd.errors import InputError
 
 levels = st.floats(min_value=0.01, max_value=1.0)
 
@@ -61,34 +59,3 @@ def test_time_grid_falls_from_nearly_pure_noise_to_below_the_sky(steps: int) -> 
     assert len(grid) == steps and grid[0] == pytest.approx(80 / 81)
     assert all(later < earlier for earlier, later in itertools.pairwise(grid))
     assert grid[-1] == pytest.approx(0.01 / 1.01)
-
-
-@pytest.mark.parametrize(("sampler", "steps"), [("euler", 160), ("heun", 30), ("dpm++2m", 16)])
-def test_samplers_recover_a_gaussian(sampler: str, steps: int) -> None:
-    """Toy truth: for data N(m, d^2) the denoiser is known, so the samples must have mean m and spread d."""
-    mean, spread = 0.3, 0.15
-
-    def exact(noisy: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-        s = level[:, None, None, None]
-        variance = (1 - s) ** 2 * spread**2 + s**2
-        return mean + (1 - s) * spread**2 / variance * (noisy - (1 - s) * mean)
-
-    noise = torch.randn((64, 3, 16, 16), generator=torch.Generator().manual_seed(1))
-    drawn = sample(exact, noise, make_scheduler(sampler, steps))
-    assert float(drawn.mean()) == pytest.approx(mean, abs=0.005)
-    assert float(drawn.std()) == pytest.approx(spread, rel=0.06)
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_one_step_gives_the_mean(sampler: str) -> None:
-    drawn = sample(
-        lambda noisy, level: torch.full_like(noisy, 0.25), torch.randn(2, 3, 4, 4), make_scheduler(sampler, 1)
-    )
-    assert torch.allclose(drawn, torch.full_like(drawn, 0.25), atol=1e-3)
-
-
-def test_unknown_sampler_and_absurd_steps() -> None:
-    with pytest.raises(InputError, match="'rk4' is not one of euler, heun, dpm"):
-        make_scheduler("rk4", 10)
-    with pytest.raises(InputError, match="between 1 and 1000, not 0"):
-        make_scheduler("euler", 0)

@@ -7,25 +7,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxysd.catalog.tree import DecisionTree
 from galaxysd.diffusion import network
-from galaxysd.diffusion.condition import Condition
-from galaxysd.diffusion.denoiser import GalaxyDenoiser
-from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings, RefinerSettings
+from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings
 from galaxysd.errors import InputError
-from galaxysd.nn import ImageScale, MPConv, fast_precision
+from galaxysd.nn import MPConv, fast_precision
 
-SETTINGS = NetworkSettings(size=32, patch=2, widths=(32, 64), blocks=1, embedding=32, answers=5, questions=2, surveys=2)
+SETTINGS = NetworkSettings(
+    size=16, channels=4, widths=(32, 64), blocks=1, embedding=32, answers=5, questions=2, surveys=2
+)
 CPU = torch.device("cpu")
 
 
 def inputs(batch: int = 8) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn((batch, 3, 32, 32), generator=generator)
+    latents = torch.randn((batch, 4, 16, 16), generator=generator)
     fractions = torch.rand((batch, 5), generator=generator)
     known = torch.ones(batch, 2, dtype=torch.bool)
     level = torch.linspace(0.05, 0.95, batch)
-    return images, level, fractions, known, torch.arange(batch) % 3
+    return latents, level, fractions, known, torch.arange(batch) % 3
 
 
 def woken(seed: int = 0) -> GalaxyUNet:
@@ -67,48 +66,21 @@ def test_features_keep_their_magnitude_at_every_level() -> None:
     assert len(seen) == 5 and all(0.7 < value < 1.4 for value in seen)
 
 
-def test_a_fresh_network_draws_the_mean_image() -> None:
+def test_a_fresh_network_draws_the_mean() -> None:
     out = GalaxyUNet(SETTINGS)(*inputs())
-    assert out.shape == (8, 3, 32, 32) and float(out.detach().abs().max()) == 0
-
-
-def test_a_refiner_corrects_at_low_noise_only() -> None:
-    tree = DecisionTree.load("gz2")
-    shape = {"answers": len(tree.columns), "questions": len(tree.questions), "surveys": 1}
-    settings = SETTINGS.model_copy(update={**shape, "refiner": RefinerSettings(width=16, blocks=1, below=0.4)})
-    torch.manual_seed(0)
-    denoiser = GalaxyDenoiser(settings, ImageScale(), tree, ("toy",)).eval()
-    images = torch.randn((4, 3, 32, 32), generator=torch.Generator().manual_seed(0))
-    level = torch.tensor([0.01, 0.39, 0.41, 0.9])
-    known = torch.ones(4, len(tree.questions), dtype=torch.bool)
-    condition = Condition(torch.rand(4, len(tree.columns)), known, torch.zeros(4, dtype=torch.long))
-    with torch.no_grad():
-        fresh = denoiser(images, level, condition)
-        refiner = denoiser.unet.refiner
-        assert refiner is not None
-        refiner.gain.fill_(0.5)
-        refined = denoiser(images, level, condition)
-        other = denoiser(images, level, condition.unconditional())
-    assert not fresh.any()  # its gain starts at zero, as that of the U-Net
-    changed = (refined - fresh).abs().amax(dim=(1, 2, 3))
-    assert (changed[:2] > 0).all() and not changed[2:].any()
-    assert float(changed[0]) < float(changed[1])  # c_out: less noise, less to correct
-    refiner.blocks[0].modulation.gain.data.fill_(0.5)
-    with torch.no_grad():
-        told = denoiser(images, level, condition)
-    assert torch.equal(other, refined) and not torch.equal(told[:2], refined[:2])
+    assert out.shape == (8, 4, 16, 16) and float(out.detach().abs().max()) == 0
 
 
 def test_level_morphology_and_survey_all_matter() -> None:
     unet = woken().eval()
-    images, level, fractions, known, survey = inputs()
+    latents, level, fractions, known, survey = inputs()
     with torch.no_grad():
-        plain = unet(images, level, fractions, known, survey)
+        plain = unet(latents, level, fractions, known, survey)
         for changed in (
-            unet(images, level.flip(0), fractions, known, survey),
-            unet(images, level, 1 - fractions, known, survey),
-            unet(images, level, fractions, ~known, survey),
-            unet(images, level, fractions, known, (survey + 1) % 3),
+            unet(latents, level.flip(0), fractions, known, survey),
+            unet(latents, level, 1 - fractions, known, survey),
+            unet(latents, level, fractions, ~known, survey),
+            unet(latents, level, fractions, known, (survey + 1) % 3),
         ):
             assert float((changed - plain).abs().max()) > 0.01
 
@@ -116,18 +88,22 @@ def test_level_morphology_and_survey_all_matter() -> None:
 def test_training_sets_weights_back_and_evaluation_leaves_them() -> None:
     unet = woken()
     with torch.no_grad():
-        unet.outlet.weight.mul_(3)
+        unet.conv_out.weight.mul_(3)
     unet.eval()(*inputs())
-    assert float(unet.outlet.weight.detach().square().mean()) == pytest.approx(9, rel=0.01)
+    assert float(unet.conv_out.weight.detach().square().mean()) == pytest.approx(9, rel=0.01)
+    with torch.inference_mode():  # dreaming with a network that someone left in training mode
+        unet.train()(*inputs())
+    unet.eval()
+    assert float(unet.conv_out.weight.detach().square().mean()) == pytest.approx(9, rel=0.01)
     unet.train()(*inputs())
-    assert float(unet.outlet.weight.detach().square().mean()) == pytest.approx(1, rel=0.01)
+    assert float(unet.conv_out.weight.detach().square().mean()) == pytest.approx(1, rel=0.01)
 
 
 @pytest.mark.skipif(fast_precision(CPU) != torch.bfloat16, reason="this processor has no bfloat16 arithmetic")
 def test_bfloat16_gradients_point_where_exact_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def gradient(unet: GalaxyUNet) -> torch.Tensor:
-        images, *rest = inputs()
-        (unet(images, *rest) - images.flip(0)).square().mean().backward()
+        latents, *rest = inputs()
+        (unet(latents, *rest) - latents.flip(0)).square().mean().backward()
         return torch.cat([weight.grad.flatten() for weight in unet.parameters() if weight.grad is not None])
 
     fast = gradient(woken())
@@ -140,3 +116,16 @@ def test_attention_needs_whole_heads() -> None:
     values = SETTINGS.model_dump() | {"widths": (32, 96)}
     with pytest.raises(InputError, match="a multiple of 64 channels, not 96"):
         NetworkSettings.parse(values, "network")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"widths": (-1, 2, 3)}, "widths.0: Input should be greater than or equal to 1"),
+        ({"widths": ()}, "widths"),
+        ({"size": 10, "widths": (32, 32, 32)}, "latents of side 10 cannot be halved 2 times"),
+    ],
+)
+def test_shapes_that_make_no_sense(wrong: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        NetworkSettings.parse(SETTINGS.model_dump() | wrong, "network")

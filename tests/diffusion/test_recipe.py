@@ -1,171 +1,241 @@
-"""From a toy survey to a model folder: the end-to-end path, resume, and what the recipe refuses."""
+"""From a toy survey to a model folder: three trainings end to end, exact resume, and what is refused."""
 
+import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_model import SMALL_RECIPE
+from tiny_model import SMALL_AUTOENCODER, SMALL_GRAIN, SMALL_RECIPE, save_tiny_model
+from torch import Tensor
 
-from galaxysd.catalog import DecisionTree, read_votes
-from galaxysd.data.build import build_dataset
-from galaxysd.data.dataset import Dataset
-from galaxysd.data.framing import Framing
-from galaxysd.data.sources import ImageSource
-from galaxysd.data.toy_survey import make_toy_survey
-from galaxysd.diffusion.data import DataSettings, GalaxyPool
-from galaxysd.diffusion.folder import WEIGHTS
+from galaxysd.diffusion.autoencoder_task import AutoencoderTask
+from galaxysd.diffusion.flow_task import FlowTask
+from galaxysd.diffusion.folder import AUTOENCODER, DENOISER, GRAIN, load_autoencoder, load_model
+from galaxysd.diffusion.grain_task import GrainTask
 from galaxysd.diffusion.pipeline import GalaxyPipeline
-from galaxysd.diffusion.recipe import Recipe, train
+from galaxysd.diffusion.recipe import (
+    AutoencoderRecipe,
+    GrainRecipe,
+    Recipe,
+    train,
+    train_autoencoder,
+    train_grain,
+)
 from galaxysd.errors import InputError
+
+CPU = torch.device("cpu")
 
 
 def small(*more: str) -> Recipe:
     return Recipe.load("mini", (*SMALL_RECIPE, *more))
 
 
-def test_train_generate_and_resume(toy: Path, tmp_path: Path) -> None:
-    whole = train([toy], tmp_path / "whole", recipe=small(), images=96)
-    assert whole["done"] and whole["images_seen"] == 96
-    assert (tmp_path / "whole" / "samples-000000000096.png").is_file()
-    card = (tmp_path / "whole" / "model" / "README.md").read_text()
-    assert "Stretch 1: 96 images" in card and "t03_bar_a06_bar" in card
-    pipeline = GalaxyPipeline.from_pretrained(tmp_path / "whole" / "model")
-    galaxies = pipeline("toy, spiral galaxy, {bar:1.5}", n=2, steps=3)
-    assert galaxies.images.shape == (2, 16, 16, 3)
+def small_autoencoder(*more: str) -> AutoencoderRecipe:
+    return AutoencoderRecipe.load("mini-autoencoder", (*SMALL_AUTOENCODER, *more))
 
-    part = train([toy], tmp_path / "parts", recipe=small(), images=96, minutes=1e-9)
-    assert part["images_seen"] == 0 and not part["done"]
-    assert train([toy], tmp_path / "parts", recipe=small(), images=96)["done"]
-    first = load_file(tmp_path / "whole" / "model" / WEIGHTS)
-    second = load_file(tmp_path / "parts" / "model" / WEIGHTS)
-    assert all(torch.equal(first[name], second[name]) for name in first)
 
-    again = train([toy], tmp_path / "whole", recipe=small(), images=96)
-    assert again["already_done"]
-    tuned = train([toy], tmp_path / "tuned", recipe=small(), images=8, start=tmp_path / "whole" / "model")
-    assert "Stretch 2: 8 images" in (Path(tuned["model"]) / "README.md").read_text()
+def small_grain(*more: str) -> GrainRecipe:
+    return GrainRecipe.load("mini-grain", (*SMALL_GRAIN, *more))
+
+
+@pytest.fixture(scope="module")
+def made(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the runs `autoencoder`, `flow` and `grain`, each on what the one before left."""
+    folder = tmp_path_factory.mktemp("made")
+    train_autoencoder([toy], folder / "autoencoder", recipe=small_autoencoder(), images=96)
+    train([toy], folder / "flow", recipe=small(), images=96, autoencoder=folder / "autoencoder" / "model")
+    train_grain([toy], folder / "grain", recipe=small_grain(), images=96, start=folder / "flow" / "model")
+    return folder
+
+
+def stage(made: Path, toy: Path, name: str) -> tuple[Callable[..., dict[str, Any]], type, str]:
+    """How a stage is trained, its task, and the file of its weights."""
+    if name == "autoencoder":
+        return (
+            lambda out, **more: train_autoencoder([toy], out, recipe=small_autoencoder(), **more),
+            AutoencoderTask,
+            AUTOENCODER,
+        )
+    if name == "flow":
+        encoder = made / "autoencoder" / "model"
+        return lambda out, **more: train([toy], out, recipe=small(), autoencoder=encoder, **more), FlowTask, DENOISER
+    start = made / "flow" / "model"
+    return lambda out, **more: train_grain([toy], out, recipe=small_grain(), start=start, **more), GrainTask, GRAIN
+
+
+def test_three_trainings_make_a_generator(made: Path) -> None:
+    for name in ("autoencoder", "flow", "grain"):
+        summary = json.loads((made / name / "done.json").read_text())
+        assert summary["done"] and summary["images_seen"] == 96
+        assert (made / name / "samples-000000000096.png").is_file()
+        stored = {path.name for path in (made / name).glob("average-*")}
+        assert len(stored) == 6 and any(path.startswith("average-000000000096-0.1") for path in stored)
+    pipeline = GalaxyPipeline.from_pretrained(made / "grain" / "model")
+    assert pipeline.grain is not None and pipeline.size == 16
+    assert pipeline("toy, spiral galaxy, {bar:1.5}", n=2, steps=3).images.shape == (2, 16, 16, 3)
+    card = (made / "grain" / "model" / "README.md").read_text()
+    for name in ("Autoencoder", "Generator", "Grain"):
+        assert f"- {name}: 96 images in 0.0 hours" in card
+    assert "t03_bar_a06_bar" in card and "2 withheld" not in card
+    stages = pipeline.record.training
+    assert stages["grain"]["start"] == load_model(made / "flow" / "model", CPU).hash
+    assert all(value["processes"] == 1 and value["held_out_loss"] > 0 for value in stages.values())
+
+
+def test_each_training_leaves_the_other_parts_alone(made: Path) -> None:
+    parts = {
+        name: {file: (made / name / "model" / file).read_bytes() for file in files}
+        for name, files in {
+            "autoencoder": (AUTOENCODER,),
+            "flow": (AUTOENCODER, DENOISER),
+            "grain": (AUTOENCODER, DENOISER),
+        }.items()
+    }
+    assert parts["autoencoder"][AUTOENCODER] == parts["flow"][AUTOENCODER] == parts["grain"][AUTOENCODER]
+    assert parts["flow"][DENOISER] == parts["grain"][DENOISER]
+    assert not (made / "flow" / "model" / GRAIN).exists()
+
+
+def test_the_latents_of_a_trained_autoencoder_have_unit_variance(made: Path, toy: Path) -> None:
+    autoencoder, _, _ = load_autoencoder(made / "autoencoder" / "model", CPU)
+    assert not torch.equal(autoencoder.std, torch.ones(4))
+    weights = load_file(made / "flow" / "model" / DENOISER)
+    assert all(bool(value.isfinite().all()) for value in weights.values())
+    assert float(weights["gain"]) != 0  # it has begun to learn
+    assert 0.1 < load_model(made / "flow" / "model", CPU).denoiser.spread < 1.5
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "flow", "grain"])
+def test_an_interrupted_training_goes_on_to_the_same_weights(
+    made: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    learn, task, file = stage(made, toy, name)
+    calls, loss = [], task.loss
+
+    def interrupting(self: Any, *arguments: Any) -> tuple[Tensor, dict[str, Tensor | float]]:
+        calls.append(1)
+        if len(calls) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        result: tuple[Tensor, dict[str, Tensor | float]] = loss(self, *arguments)
+        return result
+
+    monkeypatch.setattr(task, "loss", interrupting)
+    part = learn(tmp_path / "parts", images=96)
+    assert not part["done"] and part["images_seen"] == 40
+    assert (tmp_path / "parts" / "model" / file).is_file()  # RUN/model is there whenever a training stops
+    assert not (tmp_path / "parts" / "done.json").exists()
+    assert learn(tmp_path / "parts", images=96)["done"]
+    first, second = load_file(made / name / "model" / file), load_file(tmp_path / "parts" / "model" / file)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_finished_run_is_not_done_again_but_goes_on_for_more(made: Path, toy: Path, tmp_path: Path) -> None:
+    encoder = made / "autoencoder" / "model"
+    first = train([toy], tmp_path / "run", recipe=small(), images=16, autoencoder=encoder)
+    written = (tmp_path / "run" / "model" / DENOISER).stat().st_mtime_ns
+    assert train([toy], tmp_path / "run", recipe=small(), images=16, autoencoder=encoder) == first
+    assert (tmp_path / "run" / "model" / DENOISER).stat().st_mtime_ns == written
+    assert train([toy], tmp_path / "run", recipe=small(), images=24, autoencoder=encoder)["images_seen"] == 24
+    for text in ("", "[]", '{"images_seen": "many"}', "[" * 100_000):
+        (tmp_path / "run" / "done.json").write_text(text)
+        with pytest.raises(InputError, match=r"done\.json"):
+            train([toy], tmp_path / "run", recipe=small(), images=24, autoencoder=encoder)
+
+
+def test_fine_tuning_goes_on_from_a_model_and_keeps_its_grain(made: Path, toy: Path, tmp_path: Path) -> None:
+    start = made / "grain" / "model"
+    tuned = Path(train([toy], tmp_path / "tuned", recipe=small(), images=8, start=start)["model"])
+    for file in (AUTOENCODER, GRAIN):
+        assert (tuned / file).read_bytes() == (start / file).read_bytes()
+    stages = load_model(tuned, CPU).record.training
+    assert (
+        stages.keys() == {"autoencoder", "grain", "generator"} and stages["generator"]["earlier"]["images_seen"] == 96
+    )
+    assert load_model(tuned, CPU).denoiser.spread == load_model(start, CPU).denoiser.spread
     with pytest.raises(InputError, match="another network, tree or surveys"):
-        train([toy], tmp_path / "no", recipe=small("network.patch=2"), images=8, start=tmp_path / "whole" / "model")
-    helped = train([toy], tmp_path / "helped", recipe=small(), images=8, guide=tmp_path / "whole" / "model")
-    assert torch.equal(
-        load_file(Path(helped["model"]) / "guide" / Path(WEIGHTS).name)["inlet.weight"], first["inlet.weight"]
-    )
-    onward = train([toy], tmp_path / "onward", recipe=small(), images=8, start=Path(helped["model"]))
-    assert GalaxyPipeline.from_pretrained(onward["model"]).guide is not None  # fine-tuning keeps the guide
-    longer = train([toy], tmp_path / "whole", recipe=small(), images=104)
-    assert longer["images_seen"] == 104
+        train([toy], tmp_path / "no", recipe=small("network.widths=[16, 32]"), images=8, start=start)
 
 
-def test_a_refiner_learns_alone_and_stays(toy: Path, tmp_path: Path) -> None:
-    plain = Path(train([toy], tmp_path / "plain", recipe=small(), images=64)["model"])
-    shape = "network.refiner={patch: 2, width: 16, blocks: 1, below: 0.6}"
-    alone = small("refiner_alone=true", shape)
-    whole = Path(train([toy], tmp_path / "whole", recipe=alone, images=96, start=plain)["model"])
-    before, after = load_file(plain / WEIGHTS), load_file(whole / WEIGHTS)
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    added = {name: value for name, value in after.items() if name not in before}
-    assert float(added["refiner.gain"]) != 0 and all(name.startswith("refiner.") for name in added)
-    assert "96 images in 0.0 hours, of the refiner alone (16 channels" in (whole / "README.md").read_text()
-
-    assert not train([toy], tmp_path / "parts", recipe=alone, images=96, start=plain, minutes=1e-9)["done"]
-    parts = Path(train([toy], tmp_path / "parts", recipe=alone, images=96, start=plain)["model"])
-    resumed = load_file(parts / WEIGHTS)
-    assert all(torch.equal(after[name], resumed[name]) for name in after)
-
-    onward = Path(train([toy], tmp_path / "onward", recipe=small(), images=64, start=whole)["model"])
-    tuned = load_file(onward / WEIGHTS)
-    assert tuned.keys() == after.keys() and not torch.equal(
-        tuned["refiner.outlet.weight"], after["refiner.outlet.weight"]
-    )
-    with pytest.raises(InputError, match=r"needs network\.refiner and a model \(--from\)"):
-        train([toy], tmp_path / "nothing", recipe=alone, images=8)
-    with pytest.raises(InputError, match=r"needs network\.refiner and a model"):
-        train([toy], tmp_path / "shapeless", recipe=small("refiner_alone=true"), images=8, start=plain)
-    other = small("network.refiner={patch: 2, width: 32, blocks: 1, below: 0.6}")
-    with pytest.raises(InputError, match="another network"):
-        train([toy], tmp_path / "other", recipe=other, images=8, start=whole)
+def test_grain_of_other_surveys_is_left_out(toy: Path, tmp_path: Path) -> None:
+    tiny = save_tiny_model(tmp_path / "tiny")
+    model = Path(train([toy], tmp_path / "run", recipe=small(), images=8, autoencoder=tiny)["model"])
+    assert load_model(model, CPU).grain is None
+    with pytest.raises(InputError, match="knows the surveys sdss, sdss-r90, efigi, the datasets are of toy"):
+        train_grain([toy], tmp_path / "grain", recipe=small_grain(), images=8, start=tiny)
 
 
-def test_another_recipe_in_the_same_folder_is_refused(toy: Path, tmp_path: Path) -> None:
-    train([toy], tmp_path / "run", recipe=small(), images=8)
-    with pytest.raises(InputError, match="other settings"):
-        train([toy], tmp_path / "run", recipe=small("fit.seed=1"), images=8)
+def test_another_recipe_or_autoencoder_in_the_same_folder_is_refused(made: Path, toy: Path, tmp_path: Path) -> None:
+    encoder, other = made / "autoencoder" / "model", save_tiny_model(tmp_path / "other")
+    train([toy], tmp_path / "run", recipe=small(), images=8, autoencoder=encoder)
+    with pytest.raises(InputError, match=r"other settings \(recipe\)"):
+        train([toy], tmp_path / "run", recipe=small("fit.seed=1"), images=8, autoencoder=encoder)
+    with pytest.raises(InputError, match=r"other settings \(autoencoder\)"):
+        train([toy], tmp_path / "run", recipe=small(), images=16, autoencoder=other)
 
 
-def test_recipe_overrides_are_checked(toy: Path, tmp_path: Path) -> None:
+def test_images_of_another_size_are_refused_before_any_work(toy: Path, tmp_path: Path) -> None:
+    tiny = save_tiny_model(tmp_path / "tiny", size=32)
+    message = "images of 16 px, the autoencoder reads 32 px; build the datasets with --size 32"
+    with pytest.raises(InputError, match=message):
+        train([toy], tmp_path / "run", recipe=small(), images=8, autoencoder=tiny)
+    with pytest.raises(InputError, match=message):
+        train_grain([toy], tmp_path / "run", recipe=small_grain(), images=8, start=tiny)
+    with pytest.raises(InputError, match=message):
+        train_autoencoder([toy], tmp_path / "run", recipe=small_autoencoder("network.size=32"), images=8)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_autoencoder_alone_cannot_be_gone_on_from(made: Path, toy: Path, tmp_path: Path) -> None:
+    alone = made / "autoencoder" / "model"
+    with pytest.raises(InputError, match="holds an autoencoder alone"):
+        train([toy], tmp_path / "run", recipe=small(), images=8, start=alone)
+    with pytest.raises(InputError, match="holds an autoencoder alone"):
+        train_grain([toy], tmp_path / "run", recipe=small_grain(), images=8, start=alone)
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"minutes": float("nan")}, "train: minutes"),
+        ({"minutes": -1.0}, "train: minutes"),
+        ({"images": 0}, "train: images"),
+        ({"images": -8}, "train: images"),
+    ],
+)
+def test_budgets_that_make_no_sense(toy: Path, tmp_path: Path, budget: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        train_autoencoder([toy], tmp_path / "run", recipe=small_autoencoder(), **budget)
+    assert not (tmp_path / "run").exists()
+
+
+def test_recipe_overrides_are_checked(toy: Path, made: Path, tmp_path: Path) -> None:
     assert Recipe.load("mini", ["fit.batch=16"]).fit.batch == 16
     with pytest.raises(InputError, match=r"'fit\.bacth=16': expected key=value with a key of the recipe"):
         Recipe.load("mini", ["fit.bacth=16"])
-    with pytest.raises(InputError, match="multiple of 64 channels, not 96"):
-        train([toy], tmp_path / "odd", recipe=small("network.widths=[64, 96]"), images=8)
-    with pytest.raises(InputError, match="batch"):
-        Recipe.load("mini", ["fit.batch=many"])
+    for wrong in ("fit.batch=many", f"fit.seed={2**70}", "network.widths=[-1, 2, 3]", "fit.cooldown=.nan"):
+        with pytest.raises(InputError, match=wrong.partition("=")[0].replace(".", r"\.")):
+            Recipe.load("mini", [wrong])
+    encoder = made / "autoencoder" / "model"
+    for wrong, message in (("[64, 96]", "multiple of 64 channels, not 96"), ("[16, 16, 16, 16]", "cannot be halved 3")):
+        with pytest.raises(InputError, match=message):
+            recipe = small(f"network.widths={wrong}")
+            train([toy], tmp_path / "odd", recipe=recipe, images=8, autoencoder=encoder)
+    assert not (tmp_path / "odd").exists()
     with pytest.raises(
-        InputError, match=r"neither a built-in recipe \(mini, mini-perceptual, mini-refiner\) nor a YAML file"
+        InputError, match=r"neither a built-in recipe \(mini, mini-autoencoder, mini-grain\) nor a YAML file"
     ):
         Recipe.load("maxi")
+    with pytest.raises(InputError, match="kind"):
+        Recipe.load("mini-grain")
 
 
-def test_pool_withholds_and_hides(toy: Path, tmp_path: Path) -> None:
-    dataset = Dataset.open(toy)
-    everything = GalaxyPool([dataset], "train", DataSettings(), tmp_path / "a")
-    rule = "t01_smooth_or_features_a01_smooth > 0.5"
-    without = GalaxyPool([dataset], "train", DataSettings(withhold=(rule,)), tmp_path / "b")
-    smooth = without.tree.columns.index("t01_smooth_or_features_a01_smooth")
-    assert float(without.fractions[:, smooth].max()) <= 0.5
-    assert 0 < len(without) < len(everything) and without.withheld
-    assert set(everything.ids).isdisjoint(f"toy:{galaxy}" for galaxy in dataset.ids("test"))
-    strict = GalaxyPool([dataset], "train", DataSettings(min_votes=10_000), tmp_path / "c")
-    assert not strict.known.any() and not strict.fractions.any()
-
-
-def test_pool_reads_the_right_pixels(toy: Path, tmp_path: Path) -> None:
-    dataset = Dataset.open(toy)
-    pool = GalaxyPool([dataset], "train", DataSettings(), tmp_path)
-    ids, images = next(dataset.pixels([pool.ids[5].removeprefix("toy:")]))
-    assert ids == [pool.ids[5].removeprefix("toy:")]
-    assert np.array_equal(pool.images(np.array([5]))[0].permute(1, 2, 0).numpy(), images[0])
-
-
-def test_batches_follow_their_generator_and_favour_the_rare(toy: Path, tmp_path: Path) -> None:
-    pool = GalaxyPool([Dataset.open(toy)], "train", DataSettings(rare_boost=4.0), tmp_path)
-    one = pool.batch(16, torch.Generator().manual_seed(3))
-    two = pool.batch(16, torch.Generator().manual_seed(3))
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    counts = (pool.fractions > 0.5).sum(axis=0)
-    drawn = (pool.batch(4000, torch.Generator().manual_seed(0))["fractions"].numpy() > 0.5).mean(axis=0)
-    preferred = drawn / np.maximum(counts / len(pool), 1e-9)
-    seen = np.flatnonzero(counts)
-    assert preferred[seen[counts[seen].argmin()]] > 1.1 * preferred[counts.argmax()]
-
-
-def test_an_answer_gets_its_share_of_the_draws(toy: Path, tmp_path: Path) -> None:
-    lane = "t08_odd_feature_a38_dust_lane"
-    shares = DataSettings(shares={lane: 0.6, "t01_smooth_or_features_a02_features_or_disk": 0.01})
-    pool = GalaxyPool([Dataset.open(toy)], "train", shares, tmp_path)
-    held = pool.fractions[:, pool.tree.columns.index(lane)] > 0.5
-    assert 0 < held.mean() < 0.3
-    drawn = pool.batch(4000, torch.Generator().manual_seed(0))["fractions"].numpy()
-    assert (drawn[:, pool.tree.columns.index(lane)] > 0.5).mean() == pytest.approx(0.6, abs=0.03)
-    # a share that is reached anyway changes nothing
-    assert (drawn[:, pool.tree.columns.index("t01_smooth_or_features_a02_features_or_disk")] > 0.5).mean() > 0.3
-    with pytest.raises(InputError, match="less than 1"):
-        DataSettings.parse({"shares": {lane: 1}}, "data")
-    with pytest.raises(InputError, match="have no answer 'dust'"):
-        GalaxyPool([Dataset.open(toy)], "train", DataSettings(shares={"dust": 0.1}), tmp_path)
-
-
-def test_images_of_different_sizes_are_refused(toy: Path, tmp_path: Path) -> None:
-    make_toy_survey(tmp_path / "survey", n=30, seed=1, size=32)
-    catalog = read_votes(tmp_path / "survey" / "votes.csv", tree=DecisionTree.load("gz2"), survey="toy2")
-    other = build_dataset(
-        catalog,
-        ImageSource(tmp_path / "survey" / "images"),
-        out=tmp_path / "dataset",
-        framing=Framing(size=32),
-        survey="toy2",
-    )
-    with pytest.raises(InputError, match=r"different sizes \(\[16, 32\]\)"):
-        GalaxyPool([Dataset.open(toy), other.dataset], "train", DataSettings(), tmp_path / "pool")
+@pytest.mark.parametrize(
+    ("name", "kind"), [("mini", Recipe), ("mini-autoencoder", AutoencoderRecipe), ("mini-grain", GrainRecipe)]
+)
+def test_built_in_recipes_load(name: str, kind: type[Recipe]) -> None:
+    assert kind.load(name).name == name

@@ -1,4 +1,4 @@
-"""A toy survey and tiny models that several tests of this room judge."""
+"""A toy survey and tiny models that several tests of this package judge."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ from galaxysd.evaluation.compare import (
     read_report,
     write_comparison,
 )
-from galaxysd.evaluation.evaluate import DREAMED, Report
+from galaxysd.evaluation.evaluate import GENERATED, Report
 from galaxysd.evaluation.goals import verdicts
 from galaxysd.stats import Estimate, Score, unmeasured
 
@@ -23,7 +23,9 @@ FLOOR = Estimate(value=0.5, low=0.4, high=0.6, n=100)
 
 
 def scored(value: float, half: float = 0.1) -> Score:
-    return Score(value=value, low=value - half, high=value + half, n=100, seed=0, floor=FLOOR, straw_men={})
+    return Score(
+        value=value, low=value - half, high=value + half, n=100, seed=0, real_baseline=FLOOR, negative_controls={}
+    )
 
 
 def report(name: str, distance: Score, coverage: Score, *, halves: str = "a") -> Report:
@@ -39,8 +41,8 @@ def report(name: str, distance: Score, coverage: Score, *, halves: str = "a") ->
         halves=(halves, halves),
         images=100,
         rejected=0,
-        axes=axes,
-        kinds={},
+        scores=axes,
+        per_class={},
         calibration={},
         verdicts=verdicts(axes),
         versions={},
@@ -93,7 +95,7 @@ def test_the_page_shows_both(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, value in (("a", 1.0), ("b", 2.0)):
         (tmp_path / name).mkdir()
-        np.save(tmp_path / name / DREAMED, rng.integers(0, 256, (10, 16, 16, 3)).astype(np.uint8))
+        np.save(tmp_path / name / GENERATED, rng.integers(0, 256, (10, 16, 16, 3)).astype(np.uint8))
         one = report(name, scored(value), scored(0.5))
         (tmp_path / name / "report.json").write_text(one.model_dump_json())
     found = write_comparison((tmp_path / "a", tmp_path / "b"), tmp_path / "page.html")

@@ -45,18 +45,22 @@ def made(places: dict[str, Path]) -> tuple[Path, Report]:
 def test_every_axis_is_there_and_a_random_network_is_seen_through(made: tuple[Path, Report]) -> None:
     out, report = made
     axes = {"realism", "appearance", "morphology", "consistency", "diversity", "memory", "usefulness"}
-    assert set(report.axes) == axes
+    assert set(report.scores) == axes
     assert Report.parse(json.loads((out / "report.json").read_text()), "report.json") == report
-    kernel = report.axes["realism"]["kernel distance"]
-    assert kernel.value is not None and kernel.floor is not None and kernel.value > 3 * abs(kernel.floor.value)
-    assert report.axes["realism"]["Fréchet distance"].note is not None  # fewer galaxies than features
-    assert report.axes["memory"]["nearer than 1 % of real"].straw_men["training copies"] == 1
+    kernel = report.scores["realism"]["kernel distance"]
+    assert (
+        kernel.value is not None
+        and kernel.real_baseline is not None
+        and kernel.value > 3 * abs(kernel.real_baseline.value)
+    )
+    assert report.scores["realism"]["Fréchet distance"].note is not None  # fewer galaxies than features
+    assert report.scores["memory"]["nearer than 1 % of real"].negative_controls["training copies"] == 1
 
 
 def test_the_page_tells_it_in_words_and_pictures(made: tuple[Path, Report]) -> None:
     out, report = made
     text = write_page(report, out).read_text()
-    assert text.count("data:image/png") >= 1 + 6 + 5  # the dreams, charts, figures
+    assert text.count("data:image/png") >= 1 + 6 + 5  # the generated galaxies, charts, figures
     assert "Do the dreams look like galaxies?" in text and "training copies" in text
     assert "goals not met" in text
     words = summary(report)
@@ -70,11 +74,11 @@ def test_what_was_done_is_taken_up_and_a_finished_report_not_made_twice(
     out, report = made
     assert judge(places, out) == report
     (out / "done.json").unlink()
-    dreamed = (out / "dreamed.npy").stat().st_mtime_ns
+    generated = (out / "generated.npy").stat().st_mtime_ns
     measured = {path: path.stat().st_mtime_ns for path in places["cache"].iterdir()}
-    assert judge(places, out).axes == report.axes
+    assert judge(places, out).scores == report.scores
     assert measured == {path: path.stat().st_mtime_ns for path in places["cache"].iterdir()}  # nothing done again
-    assert (out / "dreamed.npy").stat().st_mtime_ns == dreamed
+    assert (out / "generated.npy").stat().st_mtime_ns == generated
 
 
 def test_other_settings_in_the_same_folder_are_refused(places: dict[str, Path], made: tuple[Path, Report]) -> None:
@@ -86,27 +90,27 @@ def test_given_images_are_judged_with_what_is_known_of_them(
     places: dict[str, Path], made: tuple[Path, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("galaxysd.evaluation.evaluate.draw", lambda *drawn: None)
-    images = np.load(made[0] / "dreamed.npy")
+    images = np.load(made[0] / "generated.npy")
     folder = tmp_path / "images"
     folder.mkdir()
     for index, image in enumerate(images):
         (folder / f"{index:02}.png").write_bytes(encode_png(image))
     untold = judge_images(places, tmp_path / "untold", folder)
-    assert untold.sampling is None and untold.images == 16 and untold.kinds == {}
+    assert untold.sampling is None and untold.images == 16 and untold.per_class == {}
     for axis in ("consistency", "usefulness"):
-        assert all(one.value is None and "without conditions" in str(one.note) for one in untold.axes[axis].values())
-    spread = untold.axes["diversity"]["spread within kinds"]
+        assert all(one.value is None and "without conditions" in str(one.note) for one in untold.scores[axis].values())
+    spread = untold.scores["diversity"]["spread within kinds"]
     assert spread.value is None and "without conditions" in str(spread.note)
     ours = made[1]
-    for metric, one in ours.axes["realism"].items():  # the same pixels, so the same score
-        assert one.value == untold.axes["realism"][metric].value
+    for metric, one in ours.scores["realism"].items():  # the same pixels, so the same score
+        assert one.value == untold.scores["realism"][metric].value
     page = write_page(untold, tmp_path / "untold").read_text()
     assert "not measured, the images come without conditions" in page
     frame = pl.DataFrame({"file": [f"{index:02}.png" for index in range(16)], "prompt": ["smooth galaxy"] * 16})
     frame.write_parquet(folder / "manifest.parquet")
     told = judge_images(places, tmp_path / "told", folder)
-    assert told.axes["consistency"]["accuracy"].value is not None
-    assert told.axes["usefulness"]["accuracy when taught by"].value is not None
+    assert told.scores["consistency"]["accuracy"].value is not None
+    assert told.scores["usefulness"]["accuracy when taught by"].value is not None
 
 
 def test_a_model_or_images_but_not_both_or_none(places: dict[str, Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from galaxysd.catalog.tree import DecisionTree
 from galaxysd.data.decode import encode_png
 from galaxysd.data.framing import Framing
 from galaxysd.errors import InputError
-from galaxysd.evaluation.external_images import Given, GivenImages
+from galaxysd.evaluation.external_images import ExternalImages, ExternalSample
 from galaxysd.prompts import Morphology
 
 TREE = DecisionTree.load("gz2")
@@ -28,8 +28,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def read(path: Path, n: int = 100) -> Given:
-    return GivenImages(path).read(n, TREE, ("sdss",), size=16, seed=0)
+def read(path: Path, n: int = 100) -> ExternalSample:
+    return ExternalImages(path).read(n, TREE, ("sdss",), size=16, seed=0)
 
 
 def test_a_plain_folder_knows_of_no_request_and_one_rule_makes_sizes_equal(folder: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_plain_folder_knows_of_no_request_and_one_rule_makes_sizes_equal(folde
 
 def test_some_of_many_are_drawn_by_seed(folder: Path) -> None:
     first, again = read(folder, 7).sample.images, read(folder, 7).sample.images
-    other = GivenImages(folder).read(7, TREE, ("sdss",), size=16, seed=1).sample.images
+    other = ExternalImages(folder).read(7, TREE, ("sdss",), size=16, seed=1).sample.images
     assert len(first) == 7 and np.array_equal(first, again) and not np.array_equal(first, other)
 
 
@@ -61,7 +61,7 @@ def test_answers_morphology_and_prompt_are_read_in_this_order(folder: Path) -> N
     table.with_columns(**columns).write_parquet(folder / "manifest.parquet")
     found = read(folder).sample
     assert found.fractions[0, :3] == pytest.approx([0.9, 0.1, 0]) and found.known[:, 0].tolist() == [True, False]
-    third, first = (GivenImages(folder / "table.csv")._source.read(name) for name in files)
+    third, first = (ExternalImages(folder / "table.csv")._source.read(name) for name in files)
     assert third != first and len(found.images) == 2  # files without a row are left alone
 
 
@@ -76,9 +76,9 @@ def test_bad_images_are_counted_and_listed_and_too_many_are_refused(folder: Path
 
 
 def test_the_hash_follows_images_and_table(folder: Path) -> None:
-    before = GivenImages(folder).hash
+    before = ExternalImages(folder).hash
     pl.DataFrame({"file": ["00.png"]}).write_parquet(folder / "manifest.parquet")
-    assert GivenImages(folder).hash != before == before
+    assert ExternalImages(folder).hash != before == before
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,6 @@ def test_a_table_that_makes_no_sense_is_one_line(folder: Path, columns: dict[str
 
 def test_nothing_to_judge_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no images"):
-        GivenImages(tmp_path)
+        ExternalImages(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
-        GivenImages(tmp_path / "nowhere")
+        ExternalImages(tmp_path / "nowhere")

@@ -6,20 +6,20 @@ from galaxysd.evaluation.goals import GOALS, verdicts
 from galaxysd.stats import Estimate, Score, unmeasured
 
 
-def scored(value: float, floor: float) -> Score:
+def scored(value: float, real_baseline: float) -> Score:
     return Score(
         value=value,
         low=value,
         high=value,
         n=100,
         seed=0,
-        floor=Estimate(value=floor, low=floor, high=floor, n=100),
-        straw_men={},
+        real_baseline=Estimate(value=real_baseline, low=real_baseline, high=real_baseline, n=100),
+        negative_controls={},
     )
 
 
 @pytest.mark.parametrize(
-    ("axis", "metric", "floor", "good", "bad"),
+    ("axis", "metric", "real_baseline", "good", "bad"),
     [
         ("realism", "Fréchet distance", 2.0, 6.0, 6.01),
         ("realism", "two-sample AUC", 0.5, 0.75, 0.76),
@@ -30,10 +30,10 @@ def scored(value: float, floor: float) -> Score:
         ("morphology", "Gini", 0.1, 0.29, 0.31),
     ],
 )
-def test_a_goal_is_met_at_its_bound(axis: str, metric: str, floor: float, good: float, bad: float) -> None:
+def test_a_goal_is_met_at_its_bound(axis: str, metric: str, real_baseline: float, good: float, bad: float) -> None:
     others = {goal.metric: scored(0.5, 0.5) for goal in GOALS[axis]}
     for value, met in ((good, True), (bad, False)):
-        (found,) = verdicts({axis: {**others, metric: scored(value, floor)}})
+        (found,) = verdicts({axis: {**others, metric: scored(value, real_baseline)}})
         assert found.met is met, found.text
         assert ("not met (" in found.text) is not met and "\n" not in found.text
 

@@ -6,29 +6,35 @@ import numpy as np
 import pytest
 
 from galaxysd.diffusion.folder import SamplingSettings
-from galaxysd.evaluation.evaluate import DREAMED, Report
+from galaxysd.evaluation.evaluate import GENERATED, Report
 from galaxysd.evaluation.goals import verdicts
-from galaxysd.evaluation.report import summary, twins_verdict, verdict, write_page
+from galaxysd.evaluation.report import summary, two_models_verdict, verdict, write_page
 from galaxysd.evaluation.sweep import Sweep, SweepPoint
-from galaxysd.evaluation.two_models import Twins
+from galaxysd.evaluation.two_models import TwoModelTest
 from galaxysd.stats import Estimate, Score, unmeasured
 
 ESTIMATE = Estimate(value=0.5, low=0.4, high=0.6, n=100)
 
 
-def scored(value: float, men: dict[str, float | None] | None = None, *, floor: Estimate | None = ESTIMATE) -> Score:
-    return Score(value=value, low=value, high=value, n=100, seed=0, floor=floor, straw_men=men or {})
+def scored(
+    value: float, men: dict[str, float | None] | None = None, *, real_baseline: Estimate | None = ESTIMATE
+) -> Score:
+    return Score(
+        value=value, low=value, high=value, n=100, seed=0, real_baseline=real_baseline, negative_controls=men or {}
+    )
 
 
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
-    np.save(tmp_path / DREAMED, np.random.default_rng(0).integers(0, 256, (10, 16, 16, 3)).astype(np.uint8))
+    np.save(tmp_path / GENERATED, np.random.default_rng(0).integers(0, 256, (10, 16, 16, 3)).astype(np.uint8))
     axes = {
         "realism": {"Fréchet distance": scored(2.0), "kernel distance": scored(0.0)},
         "memory": {"nearer than 1 % of real": scored(0.0, {"training copies": 1.0})},
         "usefulness": {"accuracy when taught by": unmeasured("the images come without conditions", seed=0)},
     }
-    kind = {"Fréchet distance": unmeasured("too few", seed=0).model_copy(update={"straw_men": {"any kind": None}})}
+    kind = {
+        "Fréchet distance": unmeasured("too few", seed=0).model_copy(update={"negative_controls": {"any kind": None}})
+    }
     kind |= {name: scored(0.25, {"any kind": 0.75}) for name in ("kernel distance", "spread")}
     return Report(
         model="a generator",
@@ -41,16 +47,18 @@ def report(tmp_path: Path) -> Report:
         halves=("a", "b"),
         images=10,
         rejected=2,
-        axes=axes,
-        kinds={"t03_bar_a06_bar": kind},
+        scores=axes,
+        per_class={"t03_bar_a06_bar": kind},
         calibration={},
         verdicts=verdicts(axes),
         versions={},
     )
 
 
-def twins(agreement: float) -> Twins:
-    return Twins(models=("a", "b"), hashes=("1", "2"), agreement=scored(agreement, {"other noise": 0.5}), ratio=0.3)
+def twins(agreement: float) -> TwoModelTest:
+    return TwoModelTest(
+        models=("a", "b"), hashes=("1", "2"), agreement=scored(agreement, {"other noise": 0.5}), ratio=0.3
+    )
 
 
 def point(sampling: SamplingSettings | None, *, own: bool, seconds: float | None) -> SweepPoint:
@@ -69,7 +77,9 @@ def test_the_summary_opens_with_the_goals_and_counts_what_was_left_out(report: R
 
 def test_the_page_holds_every_part_it_is_given(report: Report, tmp_path: Path) -> None:
     plain = write_page(report, tmp_path).read_text()
-    assert plain.count("data:image/png") == 3  # the dreams and two charts: nothing was measured on the third axis
+    assert (
+        plain.count("data:image/png") == 3
+    )  # the generated galaxies and two charts: nothing was measured on the third axis
     assert "t03_bar_a06_bar" in plain and "Guidance and steps" not in plain and "two models" not in plain
     assert ">not met<" in plain and ">met<" in plain and ">not measured<" in plain
     own = SamplingSettings()
@@ -81,7 +91,7 @@ def test_the_page_holds_every_part_it_is_given(report: Report, tmp_path: Path) -
         seed=0,
         points=(point(None, own=False, seconds=None), point(own, own=True, seconds=5.0)),
     )
-    full = write_page(report, tmp_path, swept=swept, twins=twins(0.9)).read_text()
+    full = write_page(report, tmp_path, swept=swept, two_models=twins(0.9)).read_text()
     assert (
         full.count("data:image/png") == 4
         and f"{own.guidance.scale:g} / {own.guidance.to_level:g} / {own.steps} (own)" in full
@@ -95,7 +105,7 @@ def test_a_value_of_zero_is_a_value(report: Report) -> None:
 
 @pytest.mark.parametrize(("value", "says"), [(0.9, "they agree on what noise becomes"), (0.5, "no more than chance")])
 def test_twins_in_words(value: float, says: str) -> None:
-    assert says in twins_verdict(twins(value))
+    assert says in two_models_verdict(twins(value))
 
 
 def test_no_better_than_a_straw_man_is_said() -> None:

@@ -1,4 +1,6 @@
-"""The sweep: all settings and real galaxies on the same requests; dreams are taken up, nothing is made twice."""
+"""The sweep: all settings and real galaxies on the same requests; generated galaxies are taken up, nothing is made
+twice.
+"""
 
 from pathlib import Path
 

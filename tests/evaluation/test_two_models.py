@@ -6,36 +6,36 @@ import numpy as np
 import pytest
 
 from galaxysd.errors import InputError
-from galaxysd.evaluation.two_models import Twins, TwinSettings, compare_twins
+from galaxysd.evaluation.two_models import TwoModelSettings, TwoModelTest, compare_two_models
 
-SETTINGS = TwinSettings(prompts=3, each=4)
+SETTINGS = TwoModelSettings(prompts=3, each=4)
 
 
 def test_two_models_dream_the_same_requests_from_the_same_noise(places: dict[str, Path], tmp_path: Path) -> None:
     models = (places["model"], places["other"])
-    found = compare_twins([places["data"]], tmp_path / "twins", models=models, settings=SETTINGS)
-    assert found.agreement.n == 12 and found.agreement.straw_men["other noise"] is not None
-    shapes = [np.load(path).shape for path in (tmp_path / "twins").glob("dreamed-*.npy")]
+    found = compare_two_models([places["data"]], tmp_path / "two_models", models=models, settings=SETTINGS)
+    assert found.agreement.n == 12 and found.agreement.negative_controls["other noise"] is not None
+    shapes = [np.load(path).shape for path in (tmp_path / "two_models").glob("dreamed-*.npy")]
     assert shapes == [(12, 32, 32, 3)] * 2  # the smaller model's are resized
-    again = compare_twins([places["data"]], tmp_path / "twins", models=models, settings=SETTINGS)
-    assert again == found == Twins.read(tmp_path / "twins" / "twins.json")
+    again = compare_two_models([places["data"]], tmp_path / "two_models", models=models, settings=SETTINGS)
+    assert again == found == TwoModelTest.read(tmp_path / "two_models" / "two_models.json")
 
 
 def test_models_that_agree_stand_at_one(places: dict[str, Path], tmp_path: Path) -> None:
-    out = tmp_path / "twins"
+    out = tmp_path / "two_models"
     models = (places["model"], places["other"])
-    compare_twins([places["data"]], out, models=models, settings=SETTINGS)
+    compare_two_models([places["data"]], out, models=models, settings=SETTINGS)
     first, second = sorted(out.glob("dreamed-*.npy"))
     images = np.random.default_rng(0).integers(0, 256, np.load(first).shape).astype(np.uint8)
     np.save(first, images)
     np.save(second, np.clip(images.astype(int) + 3, 0, 255).astype(np.uint8))
     (out / "done.json").unlink()
-    found = compare_twins([places["data"]], out, models=models, settings=SETTINGS)
-    chance = found.agreement.straw_men["other noise"]
+    found = compare_two_models([places["data"]], out, models=models, settings=SETTINGS)
+    chance = found.agreement.negative_controls["other noise"]
     assert found.agreement.value == 1 and chance is not None and chance < 0.7 and found.ratio < 0.1
 
 
 def test_one_model_is_not_two(places: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is the same model as"):
-        compare_twins([places["data"]], tmp_path / "out", models=(places["model"],) * 2, settings=SETTINGS)
+        compare_two_models([places["data"]], tmp_path / "out", models=(places["model"],) * 2, settings=SETTINGS)
     assert not (tmp_path / "out").exists()

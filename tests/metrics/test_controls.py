@@ -1,4 +1,4 @@
-"""Straw men: what they are, and that each moves the metrics it is meant for, on drawn galaxies."""
+"""Negative controls: what they are, and that each moves the metrics it is meant for, on drawn galaxies."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,11 @@ import torch
 
 from galaxysd.data.toy_survey import random_galaxy, render
 from galaxysd.metrics import controls
-from galaxysd.metrics.c2st import two_sample_test
+from galaxysd.metrics.c2st import c2st
 from galaxysd.metrics.frechet import frechet
 from galaxysd.metrics.kid import kid
 from galaxysd.metrics.memorization import alarm, authentic, duplicates, nearest
-from galaxysd.metrics.prdc import manifold
+from galaxysd.metrics.prdc import prdc
 from galaxysd.metrics.vendi import vendi_score
 from galaxysd.types import Pixels
 
@@ -82,11 +82,11 @@ def test_shuffled_labels_are_the_same_labels() -> None:
 def test_noise_is_not_realistic(train: Pixels, held_out: Pixels) -> None:
     real, fair = features(train), features(held_out)
     noise = features(controls.noise(held_out, np.random.default_rng(0)))
-    assert manifold(fair, real).precision.low > 0.8 and manifold(noise, real).precision.high < 0.1
+    assert prdc(fair, real).precision.low > 0.8 and prdc(noise, real).precision.high < 0.1
     assert frechet(fair, real, seed=0).high < frechet(noise, real, seed=0).low
     assert kid(fair, real, seed=0).high < kid(noise, real, seed=0).low
-    floor = two_sample_test(fair, real, seed=0).auc
-    assert floor.low < 0.5 < floor.high and two_sample_test(noise, real, seed=0).auc.value > 0.999
+    real_baseline = c2st(fair, real, seed=0).auc
+    assert real_baseline.low < 0.5 < real_baseline.high and c2st(noise, real, seed=0).auc.value > 0.999
 
 
 def test_blur_is_noticed(train: Pixels, held_out: Pixels) -> None:
@@ -95,13 +95,13 @@ def test_blur_is_noticed(train: Pixels, held_out: Pixels) -> None:
     for metric in (frechet, kid):
         steps = [metric(sample, real, seed=0) for sample in (fair, little, much)]
         assert steps[0].high < steps[1].low and steps[1].value < steps[2].value
-    assert two_sample_test(little, real, seed=0).auc.low > 0.9
+    assert c2st(little, real, seed=0).auc.low > 0.9
 
 
 def test_collapse_is_not_diverse(train: Pixels, held_out: Pixels) -> None:
     real, fair = features(train), features(held_out)
     one = features(controls.repeated(held_out, np.random.default_rng(0)))
-    before, after = manifold(fair, real), manifold(one, real)
+    before, after = prdc(fair, real), prdc(one, real)
     assert after.recall.high < 0.1 < before.recall.low and after.coverage.high < 0.1 < before.coverage.low
     assert vendi_score(one) == pytest.approx(1) and vendi_score(fair) > 1.01
     assert duplicates(one, real).flags.all() and duplicates(fair, real).flags.mean() < 0.2

@@ -13,7 +13,7 @@ from galaxysd.metrics.frechet import Moments, frechet, frechet_distance, frechet
 from galaxysd.stats import TooFewGalaxies
 
 
-class Given(torch.nn.Module):
+class ExternalSample(torch.nn.Module):
     """An extractor that hands features through."""
 
     def __init__(self, num_features: int) -> None:
@@ -46,35 +46,15 @@ def test_it_grows_with_the_difference() -> None:
 def test_it_agrees_with_torchmetrics() -> None:
     rng = np.random.default_rng(1)
     real, generated = rng.normal(size=(300, 16)), rng.gamma(2, 0.7, size=(250, 16))
-    metric = FrechetInceptionDistance(feature=Given(16)).set_dtype(torch.float64)
+    metric = FrechetInceptionDistance(feature=ExternalSample(16)).set_dtype(torch.float64)
     metric.update(torch.from_numpy(real), real=True)
     metric.update(torch.from_numpy(generated), real=False)
     assert frechet_distance(generated, real) == pytest.approx(float(metric.compute()), rel=1e-4)
 
 
-@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 79), max_size=6))
-@settings(max_examples=40, deadline=None)
-def test_moments_do_not_depend_on_order_or_blocks(seed: int, cuts: list[int]) -> None:
-    rng = np.random.default_rng(seed)
-    features = rng.normal(size=(80, 4)) + 1e5  # far from 0, where sums of squares lose their digits
-    whole = Moments.of(features)
-    assert np.allclose(whole.covariance, np.cov(features, rowvar=False), rtol=1e-9)
-    blocks = [block for block in np.split(rng.permutation(features), sorted(set(cuts))) if len(block)]
-    joined = Moments.of(blocks[0])
-    for block in blocks[1:]:
-        joined = joined.update(block)
-    assert joined.n == 80
-    assert np.allclose(joined.mean, whole.mean, rtol=1e-12)
-    assert np.allclose(joined.covariance, whole.covariance, rtol=1e-8, atol=1e-9)
-    other = Moments.of(rng.normal(size=(30, 4)) + 1e5)
-    assert frechet_from_moments(joined, other) == pytest.approx(frechet_from_moments(whole, other), rel=1e-7)
-
-
-def test_merging_is_symmetric() -> None:
-    rng = np.random.default_rng(0)
-    a, b = Moments.of(rng.normal(size=(7, 3))), Moments.of(rng.normal(2, 1, size=(40, 3)))
-    assert np.allclose(a.merge(b).scatter, b.merge(a).scatter)
-    assert np.allclose(a.merge(b).mean, b.merge(a).mean)
+def test_moments_keep_their_digits_far_from_zero() -> None:
+    features = np.random.default_rng(0).normal(size=(80, 4)) + 1e5  # where sums of squares lose their digits
+    assert np.allclose(Moments.of(features).covariance, np.cov(features, rowvar=False), rtol=1e-9)
 
 
 def test_the_estimate_has_equal_galaxies_and_no_order() -> None:
@@ -84,8 +64,8 @@ def test_the_estimate_has_equal_galaxies_and_no_order() -> None:
     assert found.n == 100 and found.low < found.value < found.high
     assert found.value == pytest.approx(3, rel=0.3)
     assert frechet(rng.permutation(far), rng.permutation(real), seed=0) == found
-    floor = frechet(rng.normal(size=(200, 3)), real, seed=0)
-    assert floor.high < found.low
+    real_baseline = frechet(rng.normal(size=(200, 3)), real, seed=0)
+    assert real_baseline.high < found.low
 
 
 def test_constant_features_are_at_the_distance_of_their_means() -> None:
@@ -102,8 +82,6 @@ def test_bad_and_few_features_are_refused() -> None:
         frechet_distance(np.ones((1, 2)), np.ones((3, 2)))
     with pytest.raises(TooFewGalaxies, match="1 galaxy, at least 2"):
         frechet_from_moments(Moments.of(np.ones((1, 2))), Moments.of(np.ones((4, 2))))
-    with pytest.raises(InputError, match="features: 3 numbers a galaxy, but 2 before"):
-        Moments.of(np.ones((4, 2))).update(np.ones((4, 3)))
     with pytest.raises(
         TooFewGalaxies, match=r"generated: 9 galaxies, at least 10 are needed \(two subsets of more than 4"
     ):

@@ -58,10 +58,12 @@ def test_it_is_unbiased() -> None:
 def test_equal_samples_are_near_zero_and_others_are_not() -> None:
     rng = np.random.default_rng(0)
     real = rng.normal(size=(400, 8))
-    same, floor = kid(real, real, seed=0), kid(rng.normal(size=(400, 8)), real, seed=0)
+    same, real_baseline = kid(real, real, seed=0), kid(rng.normal(size=(400, 8)), real, seed=0)
     near, far = kid(real + 0.3, real, seed=0), kid(real + 1, real, seed=0)
-    assert -0.05 < same.value < 0 and floor.low < 0 < floor.high  # equal galaxies are nearer than equal distributions
-    assert floor.high < near.low and near.high < far.low
+    assert (
+        -0.05 < same.value < 0 and real_baseline.low < 0 < real_baseline.high
+    )  # equal galaxies are nearer than equal distributions
+    assert real_baseline.high < near.low and near.high < far.low
     assert near.n == 200
 
 

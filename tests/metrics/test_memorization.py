@@ -47,24 +47,24 @@ def test_the_alarm_allows_for_chance() -> None:
 @settings(max_examples=25, deadline=None)
 def test_order_and_blocks_do_not_matter_in_features(seed: int, block: int) -> None:
     rng = np.random.default_rng(seed)
-    known, dreamed = rng.normal(size=(50, 3)), rng.normal(size=(20, 3))
+    known, generated = rng.normal(size=(50, 3)), rng.normal(size=(20, 3))
     ours, theirs = rng.permutation(20), rng.permutation(50)
-    distance, index = nearest_features(dreamed, known)
-    apart = np.linalg.norm(dreamed[:, None] - known, axis=2)
+    distance, index = nearest_features(generated, known)
+    apart = np.linalg.norm(generated[:, None] - known, axis=2)
     assert np.array_equal(index, apart.argmin(axis=1)) and np.allclose(distance, apart.min(axis=1))
-    other, place = nearest_features(dreamed[ours], known[theirs], block=block)
+    other, place = nearest_features(generated[ours], known[theirs], block=block)
     assert np.array_equal(distance[ours], other) and np.array_equal(index[ours], theirs[place])
-    flags = authentic(dreamed, known)
-    assert np.array_equal(flags[ours], authentic(dreamed[ours], known[theirs], block=block))
-    twins = duplicates(dreamed, known, quantile=0.05)
-    again = duplicates(dreamed[ours], known[theirs], quantile=0.05, block=block)
+    flags = authentic(generated, known)
+    assert np.array_equal(flags[ours], authentic(generated[ours], known[theirs], block=block))
+    twins = duplicates(generated, known, quantile=0.05)
+    again = duplicates(generated[ours], known[theirs], quantile=0.05, block=block)
     assert twins.threshold == again.threshold and np.array_equal(twins.flags[ours], again.flags)
 
 
 def test_authenticity_by_hand() -> None:
     known = np.array([[0.0], [1.0], [10.0]])  # own neighbours at 1, 1 and 9
-    dreamed = np.array([[-2.0], [-1.0], [0.4], [10.0], [18.9], [19.1]])
-    assert authentic(dreamed, known).tolist() == [True, False, False, False, False, True]
+    generated = np.array([[-2.0], [-1.0], [0.4], [10.0], [18.9], [19.1]])
+    assert authentic(generated, known).tolist() == [True, False, False, False, False, True]
     repeated = np.array([[0.0], [0.0], [5.0]])
     assert authentic(np.array([[0.0], [0.1]]), repeated).tolist() == [False, True]
 

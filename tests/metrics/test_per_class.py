@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.metrics.per_class import kinds_of, spread_within, spreads
+from galaxysd.metrics.per_class import classes_of, spread_within, spreads
 from galaxysd.stats import TooFewGalaxies
 
 TREE = DecisionTree.load("gz2")
@@ -17,7 +17,7 @@ def test_a_kind_is_a_clear_answer_to_a_known_question() -> None:
     smooth, featured = 0, 1
     fractions[:, smooth], fractions[:, featured] = (0.9, 0.6, 0.9), (0.1, 0.4, 0.1)
     known[:2, 0] = True
-    found = kinds_of(fractions, known, TREE)
+    found = classes_of(fractions, known, TREE)
     assert found[:, smooth].tolist() == [True, False, False] and found.sum() == 1
 
 

@@ -70,14 +70,14 @@ def test_a_set_against_itself_is_at_distance_zero(real: Pixels) -> None:
 def test_blur_lowers_and_noise_raises_high_frequencies(real: Pixels) -> None:
     grainy = (real + np.random.default_rng(1).normal(0, 8, real.shape)).clip(0, 255).astype(np.uint8)
     other, reference = galaxies(40, 1), power_spectra(real)
-    floor = spectrum_distance(power_spectra(other), reference, seed=0, resamples=20)
+    real_baseline = spectrum_distance(power_spectra(other), reference, seed=0, resamples=20)
     for images, sign in ((blurred(other, 1.0), -1), (grainy, 1)):
         for plane in PLANES:
             found = spectrum_distance(power_spectra(images), reference, plane, seed=0, resamples=20)
             high, low = found.ratio.frequency > 0.25, found.ratio.frequency < 0.07
             assert (sign * np.log(found.ratio.value[high]) > 0.3).all(), plane
             assert (np.abs(np.log(found.ratio.value[low])) < np.log(2)).all(), plane
-            assert found.distance.low > floor.distance.value
+            assert found.distance.low > real_baseline.distance.value
 
 
 def test_the_mean_lies_in_an_interval_that_shrinks_with_more_galaxies(real: Pixels) -> None:

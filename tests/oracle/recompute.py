@@ -28,29 +28,29 @@ from toy_search import SEARCH, candidates
 from toy_survey import toy_dataset
 
 from galaxysd.classifiers.checkpoint import ClassifierRecord
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.metrics import class_metrics
 from galaxysd.classifiers.network import ClassifierNetwork, make_network
 from galaxysd.classifiers.predict import predict_table
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.data.toy_survey import random_galaxy, render
 from galaxysd.encoders.registry import load_encoder
-from galaxysd.metrics.c2st import two_sample_test
+from galaxysd.metrics.c2st import c2st
 from galaxysd.metrics.controls import blurred
 from galaxysd.metrics.frechet import frechet
 from galaxysd.metrics.kid import kid
 from galaxysd.metrics.memorization import authentic, duplicates, nearest
 from galaxysd.metrics.photometry import histogram_distance, measure_light, pixel_histograms
 from galaxysd.metrics.power_spectrum import power_spectra, spectrum_distance
-from galaxysd.metrics.prdc import manifold
+from galaxysd.metrics.prdc import prdc
 from galaxysd.metrics.ranking import average_precision, completeness_at, completeness_at_purity, to_inspect
 from galaxysd.metrics.vendi import vendi
 from galaxysd.search.candidates import explain_candidates, top
 from galaxysd.search.discover import _out_of_bag
-from galaxysd.search.ranker import JudgeSettings, train_judge
+from galaxysd.search.ranker import RankerSettings, train_ranker
 from galaxysd.search.score import score_survey
 from galaxysd.search.survey import Survey
-from galaxysd.search.training_set import UNLABELLED, Lot, gallery, split
+from galaxysd.search.training_set import UNLABELLED, Group, gallery, split
 from galaxysd.stats import bootstrap, share
 from galaxysd.training.fit import FitSettings
 from galaxysd.vetting.publish import publish
@@ -66,18 +66,11 @@ def galaxies(kind: str | None, n: int, *, seed: int, size: int) -> np.ndarray:
     return np.stack([render(random_galaxy(rng, kind), rng, size) for _ in range(n)])
 
 
-def labelled(n: int, *, seed: int) -> Examples:
+def labelled(n: int, *, seed: int) -> GalaxySet:
     """N drawn galaxies of each class at 16 px."""
     images = np.concatenate([galaxies(kind, n, seed=seed + index, size=16) for index, kind in enumerate(CLASSES)])
-    total = len(images)
-    return Examples(
-        torch.from_numpy(images.transpose(0, 3, 1, 2).copy()),
-        np.repeat(np.arange(len(CLASSES)), n),
-        tuple(f"toy:{seed}-{index}" for index in range(total)),
-        ra=np.full(total, np.nan),
-        dec=np.full(total, np.nan),
-        dreamed=np.zeros(total, bool),
-    )
+    ids = [f"toy:{seed}-{index}" for index in range(len(images))]
+    return GalaxySet(images, ids, labels=np.repeat(np.arange(len(CLASSES)), n))
 
 
 def classifier(folder: Path) -> dict[str, Any]:
@@ -98,7 +91,7 @@ def classifier(folder: Path) -> dict[str, Any]:
     )
     train, held_out, test = (labelled(n, seed=seed) for n, seed in ((20, 10), (8, 20), (12, 30)))
     trained = train_classifier(train, held_out, CLASSES, folder / "training", how)
-    found = trained.probabilities(test.pixels)
+    found = trained.probabilities(test.images)
     return {
         "hash": fixed.hash,
         "id": table["id"].to_list(),
@@ -109,19 +102,24 @@ def classifier(folder: Path) -> dict[str, Any]:
     }
 
 
+def group(kind: str, label: int, images: np.ndarray) -> Group:
+    """Drawn galaxies in the place of generated ones."""
+    return Group(kind, label, GalaxySet(images, [f"{kind[:1]}{index}" for index in range(len(images))]), True)
+
+
 def search(folder: Path) -> dict[str, Any]:
     """The candidates of a search whose examples are drawn instead of generated."""
     survey = Survey.open(toy_dataset(folder, n=90))
     names, images = survey.sample(60, seed=0)
-    lots = [
-        Lot("target", 1, tuple(f"t{i}" for i in range(40)), galaxies("edge_on", 40, seed=1, size=16), True),
-        Lot("without", 0, tuple(f"w{i}" for i in range(40)), galaxies("disk", 40, seed=2, size=16), True),
-        Lot("mix", 0, tuple(f"m{i}" for i in range(40)), galaxies(None, 40, seed=3, size=16), True),
-        Lot(UNLABELLED, 0, tuple(f"sdss:{name}" for name in names), images, False),
+    groups = [
+        group("target", 1, galaxies("edge_on", 40, seed=1, size=16)),
+        group("no_feature", 0, galaxies("disk", 40, seed=2, size=16)),
+        group("background", 0, galaxies(None, 40, seed=3, size=16)),
+        Group(UNLABELLED, 0, GalaxySet(images, [f"sdss:{name}" for name in names]), False),
     ]
     encoder = load_encoder("pixels")
-    learned, held = split(lots, 0.2, 0)
-    ranker = train_judge(encoder, learned, held, JudgeSettings(), members=3)
+    learned, held = split(groups, 0.2, 0)
+    ranker = train_ranker(encoder, learned, held, RankerSettings(), members=3)
     score_survey(survey, ranker, folder / "scores")
     fair = _out_of_bag(learned[-1], ranker, survey)
     ranked = top(folder / "scores", 12, better=fair)
@@ -130,7 +128,7 @@ def search(folder: Path) -> dict[str, Any]:
         survey,
         lambda pixels: ranker(pixels)[0],
         encoder,
-        **{"dreamed": gallery(lots[:1]), "known": gallery([])},
+        **{"generated": gallery(groups[:1]), "known": gallery([])},
         out=folder,
         mapped=2,
     )
@@ -187,7 +185,7 @@ def metrics(_: Path) -> dict[str, Any]:
     """Metrics on fixed arrays and drawn galaxies."""
     rng = np.random.default_rng(0)
     real, made = rng.normal(size=(240, 6)), rng.normal(0.2, 1.1, size=(200, 6))
-    both = manifold(made, real)
+    both = prdc(made, real)
     scores, truth = rng.normal(size=300), rng.random(300) < 0.2
     scores = np.where(truth, scores + 1, scores).round(1)
     first, second = galaxies("spiral", 24, seed=7, size=32), galaxies("smooth", 24, seed=8, size=32)
@@ -202,7 +200,7 @@ def metrics(_: Path) -> dict[str, Any]:
         "recall": both.recall.model_dump(),
         "density": both.density(seed=0).model_dump(),
         "coverage": both.coverage.model_dump(),
-        "auc": two_sample_test(made, real, seed=0, resamples=100).auc.model_dump(),
+        "auc": c2st(made, real, seed=0, resamples=100).model_dump(),
         "vendi": vendi(made, seed=0).model_dump(),
         "authentic": share(authentic(made, real)).model_dump(),
         "duplicates": duplicates(made, real, quantile=1e-3).threshold,

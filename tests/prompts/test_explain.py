@@ -2,12 +2,13 @@
 
 import io
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.errors import InputError
-from galaxysd.prompts import Explanation, Vocabulary, explain, parse, render
+from galaxysd.prompts import Explanation, Morphology, Vocabulary, explain, notes, parse, render
 
 TREE = DecisionTree.load("gz2")
 WORDS = Vocabulary.load(TREE, ["sdss", "hsc"])
@@ -113,6 +114,58 @@ def test_thin_labels_are_named() -> None:
         "'dust lane' was never seen in training: extrapolation",
     )
     assert {item.answer: item.seen for item in found.statements}[SMOOTH] == 100
+
+
+SPIRAL, TWO = "t04_spiral_a08_spiral", "t11_arms_number_a32_2"
+FRAMES = {"sdss": {SMOOTH: 900, SPIRAL: 40, TWO: 1}, "hsc": {SMOOTH: 100, SPIRAL: 700}}
+
+
+def test_notes_are_the_remarks_of_an_explanation() -> None:
+    text, evidence = "smooth, 2 arms", {SMOOTH: 500}
+    found = explain(text, WORDS, evidence)
+    assert notes(parse(text, WORDS), WORDS, evidence) == found.notes
+    assert found.notes == (
+        "frame not named: any of sdss, hsc",
+        "contradiction: '2 spiral arms' is only asked after 'features or disk-shaped', but the prompt says 'smooth'",
+        "training: '2 spiral arms' was never seen in training: extrapolation",
+    )
+
+
+def test_counts_of_numpy_are_counts() -> None:
+    frames = {survey: {name: np.int64(n) for name, n in counts.items()} for survey, counts in FRAMES.items()}
+    assert explain("spiral, 2 arms", WORDS, None, frames) == explain("spiral, 2 arms", WORDS, None, FRAMES)
+    found = explain("spiral", WORDS, {SPIRAL: np.int64(5)})
+    assert Explanation.model_validate_json(found.model_dump_json()) == found
+
+
+def test_there_may_be_nothing_to_note() -> None:
+    assert notes(parse("sdss, smooth", WORDS), WORDS, {SMOOTH: 500}) == ()
+    assert notes(parse("sdss", WORDS), WORDS) == ()
+    one_survey = Vocabulary.load(TREE, ["sdss"])
+    assert notes(Morphology(), one_survey) == (), "there is no frame to choose"
+
+
+def test_the_picked_frame_is_noted_and_what_is_thin_there() -> None:
+    found = explain("smooth", WORDS, None, FRAMES)
+    assert found.frame == "frame sdss: 900 training galaxies there for 'smooth'" and found.survey is None
+    assert found.notes == (found.frame,)
+    assert explain("spiral", WORDS, None, FRAMES).statements[0].seen == 740, "the sum over the frames"
+    assert explain("sdss, spiral", WORDS, None, FRAMES).notes == (
+        "training: 'spiral galaxy' is thin in frame sdss: only 40 galaxies there",
+    )
+    assert explain("hsc, 2 arms", WORDS, {TWO: 300}, FRAMES).thin == (
+        "'2 spiral arms' was never seen in frame hsc: extrapolation",
+    )
+    assert explain("2 arms", WORDS, None, FRAMES).notes == (
+        "frame sdss: 1 training galaxy there for '2 spiral arms'",
+        "training: '2 spiral arms' is thin: only 1 galaxy in training",
+    )
+
+
+def test_votes_are_noted_by_their_largest_answers() -> None:
+    votes = Morphology(survey="sdss", fractions=dict.fromkeys(TREE.by_key["t11_arms_number"].columns, 0.1))
+    votes = votes.model_copy(update={"fractions": {**votes.fractions, TWO: 0.5}})
+    assert notes(votes, WORDS, {TWO: 99}) == ("training: '2 spiral arms' is thin: only 99 galaxies in training",)
 
 
 def test_bad_prompt_stays_an_input_error() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,3 +147,21 @@ def test_real_rows_become_morphologies(galaxy_data: Path) -> None:
     assert all("t01_smooth_or_features" in morphology.known(TREE) for morphology in morphologies)
     for morphology in morphologies:
         assert sum(morphology.rounded(TREE).fractions.values()) == len(morphology.rounded(TREE).known(TREE)) > 0
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [(None, "not a NoneType"), ("0.5", "not a str"), (1.5, r"1.5 is outside \[0, 1\]"), (math.nan, "nan is outside")],
+)
+def test_blend_refuses_an_amount_that_is_none(amount: Any, said: str) -> None:
+    with pytest.raises(InputError, match=f"blend: .*{said}"):
+        bar(0.0).blend(bar(1.0), amount)
+
+
+def test_blend_needs_a_morphology_and_takes_numbers_of_numpy() -> None:
+    other: Any = "bar"
+    with pytest.raises(InputError, match="blend: expected a Morphology to go to, not a str"):
+        bar(0.0).blend(other, 0.5)
+    assert bar(0.0).blend(bar(1.0), np.float64(0.5)) == bar(0.5)
+    assert bar(0.0).blend(bar(1.0), np.int64(1)) == bar(1.0)
+    assert bar(0.0).blend(bar(1.0), np.float32(0.5)) == bar(0.5)

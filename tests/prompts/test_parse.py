@@ -1,7 +1,9 @@
 """Parsing: the published prompts, synonyms, weights, and every kind of bad prompt."""
 
 import re
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -23,14 +25,15 @@ CIGAR = "t07_rounded_a18_cigar_shaped"
 SMOOTH = "t01_smooth_or_features_a01_smooth"
 DISK = "t01_smooth_or_features_a02_features_or_disk"
 EDGE = "t02_edgeon_a04_yes"
-BAR = "t03_bar_a06_bar"
+BAR, NO_BAR = TREE.by_key["t03_bar"].columns
+DISTURBED = "t08_odd_feature_a21_disturbed"
 SPIRAL = "t04_spiral_a08_spiral"
-NOTICEABLE = "t05_bulge_prominence_a11_just_noticeable"
-OBVIOUS = "t05_bulge_prominence_a12_obvious"
+NO_BULGE, NOTICEABLE, OBVIOUS, DOMINANT = TREE.by_key["t05_bulge_prominence"].columns
 EDGE_BULGE = "t09_bulge_shape_a25_rounded"
 NO_EDGE_BULGE = "t09_bulge_shape_a27_no_bulge"
 TIGHT, MEDIUM, LOOSE = TREE.by_key["t10_arms_winding"].columns
 TWO, FOUR = "t11_arms_number_a32_2", "t11_arms_number_a34_4"
+UNCLEAR = "t11_arms_number_a37_cant_tell"
 
 
 def says(text: str) -> tuple[set[str], dict[str, float]]:
@@ -82,6 +85,55 @@ GOLDEN = [
     ("early-type spiral", {SPIRAL, OBVIOUS}, {}),
     ("SDSS ,  Spiral\u2010Galaxy,EDGE  ON,", {SPIRAL, EDGE}, {}),
     ("more than four spiral arms", {"t11_arms_number_a36_more_than_4"}, {}),
+    # as people say it
+    ("ellipticals", {SMOOTH}, {}),
+    ("dusty ellipticals", {SMOOTH, DUST}, {}),
+    ("edge-on disks", {DISK, EDGE}, {}),
+    ("edge-on disc galaxies", {DISK, EDGE}, {}),
+    ("barred spirals", {BAR, SPIRAL}, {}),
+    ("ringed spirals", {RING, SPIRAL}, {}),
+    ("a barred spiral galaxy with two arms", {BAR, SPIRAL, TWO}, {}),
+    ("a galaxy that has a bar", {BAR}, {}),
+    ("a spiral galaxy with a big bulge", {SPIRAL, DOMINANT}, {}),
+    ("prominent bulge", {OBVIOUS}, {}),
+    ("tiny bulge", {NOTICEABLE}, {}),
+    ("a tight spiral", {SPIRAL, TIGHT}, {}),
+    ("loose spirals", {SPIRAL, LOOSE}, {}),
+    ("grand design", {SPIRAL, TWO}, {}),
+    ("a grand-design spiral", {SPIRAL, TWO}, {}),
+    ("grand design spirals", {SPIRAL, TWO}, {}),
+    ("flocculent spiral", {SPIRAL, UNCLEAR}, {}),
+    ("multi-armed spiral", {SPIRAL, "t11_arms_number_a36_more_than_4"}, {}),
+    ("spiral without arms", {SPIRAL, "t04_spiral_a09_no_spiral"}, {}),
+    ("tidal tails", {DISTURBED}, {}),
+    ("a spiral galaxy with tidal tails", {SPIRAL, DISTURBED}, {}),
+    ("merging galaxies with tidal tails", {MERGER}, {}),
+    ("two galaxies merging", {MERGER}, {}),
+    ("two merging galaxies", {MERGER}, {}),
+    ("two spiral galaxies merging", {SPIRAL, MERGER}, {}),
+    ("a pair of interacting galaxies", {MERGER}, {}),
+    ("sdss; spiral; {bar:1.3}; 2 arms", {SPIRAL, BAR, TWO}, {BAR: 1.3}),
+    ("{smooth; dust lane:1.3}", {SMOOTH, DUST}, {SMOOTH: 1.3, DUST: 1.3}),
+    # Hubble types
+    ("E0", {SMOOTH, ROUND}, {}),
+    ("E3 galaxy", {SMOOTH, BETWEEN}, {}),
+    ("E7", {SMOOTH, CIGAR}, {}),
+    ("Sa", {SPIRAL, TIGHT, DOMINANT}, {}),
+    ("Sb", {SPIRAL, MEDIUM, OBVIOUS}, {}),
+    ("Sc galaxies", {SPIRAL, MEDIUM, NOTICEABLE}, {}),
+    ("Sd", {SPIRAL, LOOSE, NOTICEABLE}, {}),
+    ("Sm", {SPIRAL, LOOSE, NO_BULGE}, {}),
+    ("SBa", {SPIRAL, BAR, TIGHT, DOMINANT}, {}),
+    ("sba", {SPIRAL, BAR, TIGHT, DOMINANT}, {}),
+    ("SBb", {SPIRAL, BAR, MEDIUM, OBVIOUS}, {}),
+    ("SBc", {SPIRAL, BAR, MEDIUM, NOTICEABLE}, {}),
+    ("Sbc", {SPIRAL, MEDIUM, OBVIOUS}, {}),
+    ("SABc", {SPIRAL, BAR, MEDIUM, NOTICEABLE}, {}),
+    ("SAbc", {SPIRAL, NO_BAR, MEDIUM, OBVIOUS}, {}),
+    ("SB galaxy", {SPIRAL, BAR}, {}),
+    ("S0", {DISK, "t04_spiral_a09_no_spiral"}, {}),
+    ("SB0", {DISK, "t04_spiral_a09_no_spiral", BAR}, {}),
+    ("{SBb:1.3} with a ring", {SPIRAL, BAR, MEDIUM, OBVIOUS, RING}, dict.fromkeys((SPIRAL, BAR, MEDIUM, OBVIOUS), 1.3)),
     # weights
     ("{dust lane}", {DUST}, {DUST: 1.1}),
     ("{{dust lane}}", {DUST}, {DUST: 1.21}),
@@ -108,7 +160,7 @@ def test_survey_is_read_anywhere_and_may_be_missing() -> None:
     assert parse("smooth", WORDS).survey is None
 
 
-@pytest.mark.parametrize("text", ["", "   ", ",", "galaxy", "a galaxy", "galaxies, "])
+@pytest.mark.parametrize("text", ["", "   ", ",", ";", ";, ;", "galaxy", "a galaxy", "galaxies, "])
 def test_saying_nothing_is_unconditional(text: str) -> None:
     assert parse(text, WORDS) == Morphology()
     assert parse(f"sdss, {text}", WORDS) == Morphology(survey="sdss")
@@ -136,8 +188,11 @@ BAD = [
     ("not round", "'not round' is not made of known phrases"),
     ("with", "'with' is not made of known phrases"),
     ("smooth.", "unknown word 'smooth.'"),
+    ("red galaxy", "unknown word 'red' in 'red galaxy'; nearest known: smooth, elliptical"),
     ("{dust lane", "never closed"),
     ("{dust lane, {smooth}", "never closed"),
+    ("{dust lane; smooth", "never closed"),
+    ("{dust lane:1.3; smooth}", "':' before '1.3' must"),
     ("{dust lane:1.3", "must give a weight and close its braces"),
     ("dust lane}", "never opened"),
     ("{a}} smooth", "braces hold no phrase"),
@@ -177,6 +232,30 @@ def test_bad_prompt_is_refused_in_one_line(text: str, said: str) -> None:
     assert str(error.value).isprintable() and len(str(error.value)) < 400
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "not None"),
+        (3, "not the int 3"),
+        (2.5, "not the float 2.5"),
+        (np.int64(3), "not an int64"),
+        (b"smooth", "not a bytes"),
+        (["smooth"], "not a list"),
+        ({"prompt": "smooth"}, "not a dict"),
+        (Morphology(), "not a Morphology"),
+        pytest.param(10**5000, "not an int", id="long"),
+    ],
+)
+def test_what_is_no_text_is_refused_in_one_line(value: Any, said: str) -> None:
+    with pytest.raises(InputError, match=f"prompt: expected text such as 'spiral galaxy, 2 arms', {said}") as error:
+        parse(value, WORDS)
+    assert str(error.value).isprintable() and len(str(error.value)) < 200
+
+
+def test_text_of_numpy_is_text() -> None:
+    assert parse(np.array(["sdss, smooth"])[0], WORDS) == parse("sdss, smooth", WORDS)
+
+
 def test_longest_prompt_is_still_read() -> None:
     assert says(("smooth, " * 125).ljust(1000)) == ({SMOOTH}, {})
 
@@ -187,6 +266,7 @@ PIECES = st.sampled_from(
         "}",
         ":",
         ",",
+        ";",
         " ",
         "-",
         "1.3",
@@ -207,7 +287,7 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.one_of(st.text(max_size=60), st.text("{}:,-. 123dust", max_size=40), st.lists(PIECES, max_size=12).map("".join))
+    st.one_of(st.text(max_size=60), st.text("{}:,;-. 123dust", max_size=40), st.lists(PIECES, max_size=12).map("".join))
 )
 @example("{" * 600)
 @example("}" * 1000)
@@ -220,7 +300,7 @@ def test_any_text_is_understood_or_refused_in_one_line(text: str) -> None:
     else:
         morphology.check(TREE)
         says_something = morphology.fractions or morphology.survey
-        assert bool(says_something) == bool(content_words(re.sub("[{},:]", " ", text)))
+        assert bool(says_something) == bool(content_words(re.sub("[{},;:]", " ", text)))
 
 
 @settings(max_examples=50, deadline=None)

@@ -40,7 +40,7 @@ def one_score(value: float | None) -> Score:
     own = {"value": None, "low": None, "high": None, "note": "generated: 3 galaxies, at least 10 are needed"}
     if value is not None:
         own = {"value": value, "low": value - 0.1, "high": value + 0.1, "note": None}
-    return Score(**own, n=100, seed=0, floor=estimate(0.2), straw_men={"noise": 9.0, "blurred": None})
+    return Score(**own, n=100, seed=0, real_baseline=estimate(0.2), negative_controls={"noise": 9.0, "blurred": None})
 
 
 def readers(seed: int) -> Calibration:
@@ -53,20 +53,19 @@ def shares(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet(np.ones(256), (4, 3))
 
 
-TABLES = {"real": table(300, 0.0), "dreamed": table(60, 1.0)}
+TABLES = {"real": table(300, 0.0), "generated": table(60, 1.0)}
 POINTS = [figures.Point(f"guidance {index}", 0.5 + 0.01 * index, 0.5, 0.1 * index) for index in range(4)]
 DRAWINGS: dict[str, tuple[Callable[[], bytes], tuple[int, int]]] = {
     "distributions": (lambda: figures.distributions(TABLES, LABELS, columns=2), (1080, 270)),
     "corner": (lambda: figures.corner(TABLES, LABELS), (1080, 1080)),
     "spectra": (
-        lambda: figures.spectra({"real": curve(1), "dreamed": curve(2)}, {"dreamed": curve(2)}),
+        lambda: figures.spectra({"real": curve(1), "generated": curve(2)}, {"generated": curve(2)}),
         (1080, 420),
     ),
-    "histograms": (lambda: figures.histograms({"real": shares(0), "dreamed": shares(1)}), (1080, 330)),
+    "histograms": (lambda: figures.histograms({"real": shares(0), "generated": shares(1)}), (1080, 330)),
     "strip_chart": (lambda: figures.strip_chart({"a": one_score(3.0), "b": one_score(None)}), (1080, 192)),
-    "reliability": (lambda: figures.reliability({"real": readers(0), "dreamed": readers(1)}), (620, 560)),
+    "reliability": (lambda: figures.reliability({"real": readers(0), "generated": readers(1)}), (620, 560)),
     "front": (lambda: figures.front(POINTS), (820, 560)),
-    "bars": (lambda: figures.bars({"bar": estimate(0.5), "ring": estimate(-0.2)}, label="gain"), (1080, 158)),
 }
 
 
@@ -88,21 +87,23 @@ def test_a_drawing_is_a_picture_of_its_size_on_the_ground(name: str) -> None:
 
 
 def test_what_is_drawn_depends_on_what_is_given() -> None:
-    assert figures.distributions(TABLES, LABELS) != figures.distributions(TABLES | {"dreamed": table(60, 3.0)}, LABELS)
+    assert figures.distributions(TABLES, LABELS) != figures.distributions(
+        TABLES | {"generated": table(60, 3.0)}, LABELS
+    )
     assert figures.strip_chart({"a": one_score(3.0)}) != figures.strip_chart({"a": one_score(4.0)})
     assert figures.front(POINTS) != figures.front(POINTS[:3])
 
 
 def test_a_set_without_measured_galaxies_is_left_out() -> None:
     for draw in (figures.distributions, figures.corner):
-        assert pixels(draw({"real": table(30, 0.0), "dreamed": table(0, 0.0)}, LABELS)).size
+        assert pixels(draw({"real": table(30, 0.0), "generated": table(0, 0.0)}, LABELS)).size
 
 
 def test_pyplot_stays_out() -> None:
     code = (
         "import sys; from galaxysd.evaluation import plots; assert 'matplotlib' not in sys.modules;"
         "from galaxysd.evaluation.intervals import Estimate;"
-        "figures.bars({'a': Estimate(value=1, low=0, high=2, n=1)}, label='x');"
+        "figures.front([figures.Point('a', 1, 2, 3)]);"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

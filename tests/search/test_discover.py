@@ -17,9 +17,9 @@ from galaxysd.search.discover import DiscoverReport, DiscoverSettings, discover
 from galaxysd.vetting.candidates import read_candidates, read_search
 
 SETTINGS = DiscoverSettings(
-    dreams=50,
-    near_misses=50,
-    mix=50,
+    generated=50,
+    hard_negatives=50,
+    background=50,
     unlabelled=72,
     members=3,
     candidates=12,
@@ -61,14 +61,14 @@ def test_candidates_come_with_reasons(places: dict[str, Path], first: DiscoverRe
     ids = pl.read_parquet(places["survey"] / "catalog.parquet")["id"].to_list()
     assert table["rank"].to_list() == list(range(1, 13)) and not set(table["id"]) & set(ids[:6])
     assert table["score"].is_sorted(descending=True) and table["score"].is_between(0, 1).all()
-    assert table["nearest_dreamed"].str.starts_with("dreamed:").all()
+    assert table["nearest_generated"].str.starts_with("generated:").all()
     assert set(table["nearest_known"]) <= {f"sdss:{name}" for name in ids[:3]}
     assert table["ra"].null_count() == 0 and table["why"].null_count() == 9
     folder = Path(first.out)
     for column in ("image", "why"):
         assert decode((folder / table[column][0]).read_bytes(), "candidate").shape == (16, 16, 3)
     assert first.examples["known"] == 3 and first.images == 90 and first.broken == 0
-    assert first.lesson.rarest.endswith("dust_lane") and first.probe.area.n == 10
+    assert first.search_target.rarest.endswith("dust_lane") and first.domain_leak.area.n == 10
     assert any("dust lane" in text for text in first.warnings)
     page = Path(first.page).read_text()
     assert page.count("data:image/png") == 4 and table["id"][0] in page and "nearest seen combination" in page

@@ -10,14 +10,14 @@ from PIL import Image
 
 from galaxysd.data.framing import Framing
 from galaxysd.search import survey as module
-from galaxysd.search.score import Judge, broken_images, scan_scores, score_survey
+from galaxysd.search.score import Ranker, broken_images, scan_scores, score_survey
 from galaxysd.search.survey import Survey
 
 
-def judge_that_dies_once(marker: str) -> Judge:
+def judge_that_dies_once(marker: str) -> Ranker:
     """Brightness; the first worker that sees a galaxy kills itself."""
 
-    def judge(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ranker(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         try:
             os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
@@ -26,7 +26,7 @@ def judge_that_dies_once(marker: str) -> Judge:
             os.kill(os.getpid(), signal.SIGKILL)
         return images.mean(axis=(1, 2, 3)) / 255, images.std(axis=(1, 2, 3)) / 255
 
-    return judge
+    return ranker
 
 
 @pytest.mark.slow
@@ -34,7 +34,7 @@ def judge_that_dies_once(marker: str) -> Judge:
 def test_ray_scores_the_same_after_a_worker_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
     monkeypatch.setattr(module, "CHUNK", 3)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where workers find the judge
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where workers find the ranker
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     (tmp_path / "images").mkdir()
     for number in range(10):

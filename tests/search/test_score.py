@@ -11,12 +11,12 @@ from galaxysd.data.framing import Framing
 from galaxysd.errors import InputError
 from galaxysd.search import survey as module
 from galaxysd.search.candidates import top
-from galaxysd.search.score import Judge, broken_images, scan_scores, score_survey
+from galaxysd.search.score import Ranker, broken_images, scan_scores, score_survey
 from galaxysd.search.survey import Survey
 
 
 def brightness(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A judge for whom the target is bright."""
+    """A ranker for whom the target is bright."""
     return images.mean(axis=(1, 2, 3)) / 255, images.std(axis=(1, 2, 3)) / 255
 
 
@@ -42,16 +42,16 @@ def test_scores_and_broken_images(survey: Survey, tmp_path: Path) -> None:
 
 
 def test_what_is_scored_is_not_scored_again(survey: Survey, tmp_path: Path) -> None:
-    def fails_after_two() -> Judge:
+    def fails_after_two() -> Ranker:
         calls = []
 
-        def judge(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def ranker(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             calls.append(len(images))
             if len(calls) > 2:
                 raise KeyboardInterrupt
             return brightness(images)
 
-        return judge
+        return ranker
 
     whole = tmp_path / "whole"
     score_survey(survey, brightness, whole)

@@ -1,8 +1,5 @@
-"""Near misses of a target: without its rare feature, the feature elsewhere, the survey's mix; and what training saw."""
+"""Hard negatives of a target: without its rare feature, the feature elsewhere, the survey's mix; what training saw."""
 
-from pathlib import Path
-
-import numpy as np
 import polars as pl
 import pytest
 from tiny_model import save_tiny_model
@@ -12,7 +9,7 @@ from galaxysd.catalog.catalog import Catalog, complete
 from galaxysd.diffusion.data import DataSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
-from galaxysd.search.target import Lesson, combination_seen, dream_kind, make_lesson, warnings_of
+from galaxysd.search.target import SearchTarget, combination_seen, make_target, warnings_of
 
 COUNTS = {  # as the shipped generator saw them
     "t01_smooth_or_features_a01_smooth": 6748,
@@ -39,12 +36,12 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> GalaxyPipeline:
     return found
 
 
-def captions(lesson: Lesson) -> dict[str, str]:
-    return {kind.name: kind.caption for kind in lesson.kinds}
+def captions(search_target: SearchTarget) -> dict[str, str]:
+    return {kind.name: kind.caption for kind in search_target.kinds}
 
 
 @pytest.mark.parametrize(
-    ("prompt", "without", "elsewhere"),
+    ("prompt", "no_feature", "other_host"),
     [
         ("early-type galaxy, {dust lane:1.3}", "smooth", "features or disk-shaped, {dust lane:1.3}"),
         ("in-between round galaxy, dust lane", "in-between round galaxy", "features or disk-shaped, dust lane"),
@@ -57,21 +54,23 @@ def captions(lesson: Lesson) -> dict[str, str]:
     ],
 )
 def test_near_misses(pipeline: GalaxyPipeline, prompt: str, without: str, elsewhere: str | None) -> None:
-    lesson = make_lesson(pipeline, prompt, survey="efigi")
-    found = captions(lesson)
-    assert found["without"] == f"efigi, {without}" and found["mix"] == "efigi"
-    assert found.get("elsewhere") == (None if elsewhere is None else f"efigi, {elsewhere}")
+    search_target = make_target(pipeline, prompt, survey="efigi")
+    found = captions(search_target)
+    assert found["no_feature"] == f"efigi, {without}" and found["background"] == "efigi"
+    assert found.get("other_host") == (None if elsewhere is None else f"efigi, {elsewhere}")
     denied = {
-        kind.morphology.fractions.get(lesson.rarest, 0) for kind in lesson.near_misses if kind.name != "elsewhere"
+        kind.morphology.fractions.get(search_target.rarest, 0)
+        for kind in search_target.hard_negatives
+        if kind.name != "other_host"
     }
     assert denied == {0.0}
 
 
 def test_a_survey_in_the_prompt_is_kept_and_an_unknown_one_not_used(pipeline: GalaxyPipeline) -> None:
-    assert captions(make_lesson(pipeline, "sdss, ring galaxy", survey="efigi"))["mix"] == "sdss"
-    assert captions(make_lesson(pipeline, "ring galaxy", survey="euclid"))["mix"] == ""
+    assert captions(make_target(pipeline, "sdss, ring galaxy", survey="efigi"))["background"] == "sdss"
+    assert captions(make_target(pipeline, "ring galaxy", survey="euclid"))["background"] == ""
     with pytest.raises(InputError, match="names no answer"):
-        make_lesson(pipeline, "galaxy")
+        make_target(pipeline, "galaxy")
 
 
 def catalog(rows: list[tuple[float, float, str]]) -> Catalog:
@@ -91,35 +90,25 @@ def catalog(rows: list[tuple[float, float, str]]) -> Catalog:
 
 
 def test_a_combination_never_seen_is_told_with_the_nearest_one(pipeline: GalaxyPipeline) -> None:
-    lesson = make_lesson(pipeline, "smooth, dust lane")
+    search_target = make_target(pipeline, "smooth, dust lane")
     phrases = {column: pipeline.vocabulary.phrase(column) for column in pipeline.record.tree.columns}
     apart = [(1.0, 0.0, "train")] * 30 + [(0.0, 1.0, "train")] * 12 + [(1.0, 1.0, "test")] * 20
-    seen = combination_seen(lesson.target.morphology, [catalog(apart)], DataSettings())
+    seen = combination_seen(search_target.target.morphology, [catalog(apart)], DataSettings())
     assert (seen.galaxies, seen.nearest_galaxies, len(seen.nearest)) == (0, 30, 1)
-    (warning,) = warnings_of(lesson, seen, phrases)
+    (warning,) = warnings_of(search_target, seen, phrases)
     assert "never seen in training" in warning and "smooth (30 galaxies)" in warning
     together = combination_seen(
-        lesson.target.morphology, [catalog([*apart, *[(1.0, 1.0, "train")] * 15])], DataSettings()
+        search_target.target.morphology, [catalog([*apart, *[(1.0, 1.0, "train")] * 15])], DataSettings()
     )
-    assert together.galaxies == 15 and warnings_of(lesson, together, phrases) == []
+    assert together.galaxies == 15 and warnings_of(search_target, together, phrases) == []
     dusty = "t08_odd_feature_a38_dust_lane > 0.5 AND t01_smooth_or_features_a01_smooth > 0.5"
     more = catalog([*apart, *[(1.0, 1.0, "train")] * 15])
-    assert combination_seen(lesson.target.morphology, [more], DataSettings(withhold=(dusty,))).galaxies == 0
+    assert combination_seen(search_target.target.morphology, [more], DataSettings(withhold=(dusty,))).galaxies == 0
     few = more.with_frame(more.frame.with_columns(t08_odd_feature_votes=pl.lit(1.0, pl.Float32)))
-    assert combination_seen(lesson.target.morphology, [few], DataSettings(min_votes=5)).galaxies == 0
+    assert combination_seen(search_target.target.morphology, [few], DataSettings(min_votes=5)).galaxies == 0
 
 
 def test_an_answer_never_seen_is_told_without_data(pipeline: GalaxyPipeline) -> None:
     phrases = {column: pipeline.vocabulary.phrase(column) for column in pipeline.record.tree.columns}
-    (warning,) = warnings_of(make_lesson(pipeline, "lens or arc"), None, phrases)
+    (warning,) = warnings_of(make_target(pipeline, "lens or arc"), None, phrases)
     assert "saw 0 training galaxies with 'lens or arc'" in warning
-
-
-def test_dreams_are_kept(pipeline: GalaxyPipeline, tmp_path: Path) -> None:
-    kind = make_lesson(pipeline, "ring galaxy").target
-    made = dream_kind(pipeline, kind, 3, seed=5, keep=tmp_path / "ring.npy")
-    assert made.shape == (3, 16, 16, 3) and made.dtype == np.uint8
-    (tmp_path / "ring.npy").write_bytes((tmp_path / "ring.npy").read_bytes())
-    assert np.array_equal(dream_kind(pipeline, kind, 3, seed=99, keep=tmp_path / "ring.npy"), made)
-    with pytest.raises(InputError, match="delete it"):
-        dream_kind(pipeline, kind, 4, seed=5, keep=tmp_path / "ring.npy")

@@ -25,11 +25,16 @@ def table(path: Path, *rows: dict[str, Any]) -> Path:
 def test_a_table_of_the_search_is_read_with_pictures_and_reasons(tmp_path: Path) -> None:
     (tmp_path / "candidates").mkdir()
     (tmp_path / "candidates" / "1.png").write_bytes(PNG)
-    more = {"nearest_dreamed": "dreamed:3", "dreamed_distance": 0.25, "nearest_known": None, "known_distance": None}
+    more = {
+        "nearest_generated": "generated:3",
+        "generated_distance": 0.25,
+        "nearest_known": None,
+        "known_distance": None,
+    }
     row = {**ROW, "ra": 10.0, "dec": -3.0, "image": "candidates/1.png", "why": "ignored.png", **more}
     (found,) = read_candidates(table(tmp_path / "c.parquet", row))
     assert found == Candidate(
-        **ROW, ra=10.0, dec=-3.0, image=PNG, reasons=("nearest dreamed: dreamed:3, distance 0.25",)
+        **ROW, ra=10.0, dec=-3.0, image=PNG, reasons=("nearest generated: generated:3, distance 0.25",)
     )
 
 

@@ -1,12 +1,12 @@
-"""When do dreams make a better classifier? The experiment: arms x shots x seeds on the same test galaxies.
+"""When do synthetic galaxies make a better classifier? The experiment: arms x shots x seeds on the same test galaxies.
 
 In: datasets (or one's own labels beside them), a generator, an encoder. Out:
 
     OUT/settings.yaml, versions.json   the run folder (runs.py)
     OUT/metrics.jsonl                  a line per finished run
     OUT/predictions/<run>.npy          float32 [N, K], probabilities of the test galaxies
-    OUT/dreams/<pool>/                 dreams, made once (synthesis.py)
-    OUT/bench/                         what all runs share (experiment_data.py)
+    OUT/synthetic galaxies/<pool>/                 synthetic galaxies, made once (synthesis.py)
+    OUT/data/                         what all runs share (experiment_data.py)
     OUT/classifier/member-<seed>/      networks of the arm that is best on held-out galaxies at the most shots
     OUT/report.json, report.html       what was found (report.py)
 
@@ -28,12 +28,12 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from galaxysd.augmentation.experiment_data import INDEX, Bench, write_bench
-from galaxysd.augmentation.filtering import remembered
-from galaxysd.augmentation.methods import DREAMS, OWN, PRETRAINED, VARIED, Arm, Cell, run_cell, standard_arms
-from galaxysd.augmentation.plan import AugmentSettings, Plan, plan_cells, reckon
-from galaxysd.augmentation.real_split import Cohort, own, surveyed
-from galaxysd.augmentation.synthesis import Prompts, dream_pool, prompted, read_prompts, voted
+from galaxysd.augmentation.experiment_data import INDEX, ExperimentData, write_experiment_data
+from galaxysd.augmentation.filtering import near_copies
+from galaxysd.augmentation.methods import OWN, PRETRAINED, SYNTHETIC, VARIED, Arm, RunSpec, run_spec, standard_arms
+from galaxysd.augmentation.plan import AugmentSettings, Plan, plan_runs, reckon
+from galaxysd.augmentation.real_split import RealSplit, own, surveyed
+from galaxysd.augmentation.synthesis import Prompts, prompted, read_prompts, synthesize_pool, voted
 from galaxysd.classifiers.class_rules import ClassRules, label
 from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
@@ -41,10 +41,10 @@ from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.errors import InputError
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 
 
-class AugmentIdentity(Settings):
+class AugmentIdentity(FrozenModel):
     """What makes two experiments the same."""
 
     settings: AugmentSettings
@@ -80,11 +80,13 @@ def augment(
         model: the generator.
         rules: the classes and their prompts; with `labels`, its class names are the ones allowed.
         settings: what is tried.
-        encoder: of the probe, and of the ensemble that refuses dreams; None: no probe, and only copies are refused.
+        encoder: of the probe, and of the ensemble that refuses synthetic galaxies; None: no probe, and only copies are
+        refused.
         pretrained: of another probe.
         labels: table of one's own labels, with `images` beside it.
         images: folder or tar of their images.
-        prompts: table of what to dream for each class, in place of the votes and the rules' prompts; without table and
+        prompts: table of what to generate for each class, in place of the votes and the rules' prompts; without table
+        and
             rules, the names of the classes are the prompts.
         workers: processes, one thread each.
         plan_only: make no run; nothing is written.
@@ -101,8 +103,8 @@ def augment(
     if labels is None and rules is None:
         raise InputError("augment: without a table of labels, rules have to say what the classes are")
     if prompts is not None or rules is None:  # there are words of one's own, or no rule that says whose votes to take
-        dreams = settings.dreams.model_copy(update={"wording": "prompt"})
-        settings = settings.model_copy(update={"dreams": dreams})
+        synthetic = settings.synthetic.model_copy(update={"wording": "prompt"})
+        settings = settings.model_copy(update={"synthetic": synthetic})
     if workers < 1:
         raise InputError(f"workers {workers}: expected at least 1")
     opened = [Dataset.open(folder) for folder in datasets]
@@ -110,40 +112,40 @@ def augment(
     encoders = {OWN: encoder, PRETRAINED: pretrained}
     present = {role: one for role, one in encoders.items() if one is not None}
     if labels is not None and images is not None:
-        cohort = own(opened, labels, images, pipeline.size, rules.names if rules else None, settings.seed)
+        split = own(opened, labels, images, pipeline.size, rules.names if rules else None, settings.seed)
     else:
         assert rules is not None
-        cohort = surveyed(opened, rules)
-    _check_sizes(cohort, pipeline)
-    asked = _prompts(prompts, rules, cohort.classes)
+        split = surveyed(opened, rules)
+    _check_sizes(split, pipeline)
+    asked = _prompts(prompts, rules, split.classes)
     arms = standard_arms(settings.ratios, settings.gammas, tuple(present), explore=settings.explore)
-    cells, left_out = plan_cells(settings, arms, cohort.train, cohort.classes)
-    plan = reckon(cells, left_out, arms, settings, cohort, pipeline, workers)
+    runs, left_out = plan_runs(settings, arms, split.train, split.classes)
+    plan = reckon(runs, left_out, arms, settings, split, pipeline, workers)
     Console(stderr=True, highlight=False).print(str(plan), soft_wrap=True)
     if plan_only:
         return plan
     identity = AugmentIdentity(
         settings=settings,
-        classes=cohort.classes,
+        classes=split.classes,
         model=pipeline.model_hash,
         encoders={role: one.hash for role, one in present.items()},
         datasets=tuple(f"{dataset.survey}:{dataset.info.inputs}" for dataset in opened),
         asked=json.dumps({name: list(each) for name, each in asked.items()}),
-        train=tuple(cohort.train.counts(len(cohort.classes)).tolist()),
-        test=tuple(cohort.test.counts(len(cohort.classes)).tolist()),
+        train=tuple(split.train.counts(len(split.classes)).tolist()),
+        test=tuple(split.test.counts(len(split.classes)).tolist()),
     )
     run = Run.open(out, identity)
     if run.summary is not None:
         return plan
-    _prepare(run, settings, cohort, opened, pipeline, rules, asked, present)
-    _run_all(run, cells, {arm.name: arm for arm in arms}, settings, workers)
+    _prepare(run, settings, split, opened, pipeline, rules, asked, present)
+    _run_all(run, runs, {arm.name: arm for arm in arms}, settings, workers)
     _deliver(run, settings)
-    run.finish({"runs": len(cells), "networks": plan.networks, "left_out": list(left_out)})
+    run.finish({"runs": len(runs), "networks": plan.networks, "left_out": list(left_out)})
     return plan
 
 
-def _check_sizes(cohort: Cohort, pipeline: GalaxyPipeline) -> None:
-    side = cohort.train.pixels.shape[-1]
+def _check_sizes(split: RealSplit, pipeline: GalaxyPipeline) -> None:
+    side = split.train.size
     if side != pipeline.size:
         raise InputError(f"images of {side} px, but the generator dreams {pipeline.size} px; build with that --size")
 
@@ -159,18 +161,18 @@ def _prompts(table: str | Path | None, rules: ClassRules | None, classes: Sequen
 def _prepare(
     run: Run,
     settings: AugmentSettings,
-    cohort: Cohort,
+    split: RealSplit,
     datasets: Sequence[Dataset],
     pipeline: GalaxyPipeline,
     rules: ClassRules | None,
     asked: Prompts,
     encoders: Mapping[str, Encoder],
 ) -> None:
-    """Dream, test the memory of the dreams and compute features, once."""
-    bench = run.folder / "bench"
-    if (bench / INDEX).is_file():
+    """Generate, test the memory of the synthetic galaxies and compute features, once."""
+    data = run.folder / "data"
+    if (data / INDEX).is_file():
         return
-    own_words = settings.dreams
+    own_words = settings.synthetic
     if own_words.wording == "votes":
         assert rules is not None  # `augment` asks in prompts without them
         pool = GalaxyPool(datasets, "train", DataSettings(), run.folder / "pool")
@@ -180,36 +182,36 @@ def _prepare(
             for name, kind in zip(dataset.catalog.frame["id"], label(dataset.catalog, rules), strict=True)
         }
         known = np.array([classes[name] for name in pool.ids])
-        wishes = voted(pool, known, cohort.classes, own_words.per_class, own_words.seed, pipeline.denoiser.surveys)
+        wishes = voted(pool, known, split.classes, own_words.per_class, own_words.seed, pipeline.denoiser.surveys)
     else:
         surveys = [one for one in dict.fromkeys(data.survey for data in datasets) if one in pipeline.denoiser.surveys]
-        wishes = prompted(pipeline, asked, cohort.classes, surveys, own_words.per_class)
-    pools = {DREAMS: own_words}
+        wishes = prompted(pipeline, asked, split.classes, surveys, own_words.per_class)
+    pools = {SYNTHETIC: own_words}
     if settings.explore:
         pools[VARIED] = own_words.model_copy(update={"guidance": settings.low_guidance})
-    dreams = {
-        name: dream_pool(pipeline, wishes, cohort.classes, run.folder / "dreams" / name, one)
+    synthetic = {
+        name: synthesize_pool(pipeline, wishes, split.classes, run.folder / "synthetic" / f"{name}.npy", one)
         for name, one in pools.items()
     }
     copied = {}
-    for name, pool_of_dreams in dreams.items():
-        memory = remembered(pool_of_dreams, cohort.learned, cohort.held_out)
+    for name, pool_of_synthetic in synthetic.items():
+        memory = near_copies(pool_of_synthetic, split.learned, split.held_out)
         copied[name] = memory.copied
         run.log(
             pool=name,
-            dreams=len(pool_of_dreams),
+            synthetic=len(pool_of_synthetic),
             copies=int(memory.copied.sum()),
             threshold=round(memory.threshold, 3),
             share=round(memory.share, 5),
             alarm=memory.alarm,
         )
-    write_bench(bench, cohort.classes, cohort.train, cohort.test, dreams, copied, encoders)
+    write_experiment_data(data, split.classes, split.train, split.test, synthetic, copied, encoders)
     shutil.rmtree(run.folder / "pool", ignore_errors=True)
 
 
-def run_name(cell: Cell, arm: Arm) -> str:
+def run_name(spec: RunSpec, arm: Arm) -> str:
     """Name of a run, as part of a file name."""
-    return f"{arm.slug}-{cell.shots}-{cell.seed}"
+    return f"{arm.slug}-{spec.shots}-{spec.seed}"
 
 
 def finished_runs(run: Run) -> dict[str, dict[str, Any]]:
@@ -217,22 +219,24 @@ def finished_runs(run: Run) -> dict[str, dict[str, Any]]:
     return {line["run"]: line for line in run.metrics() if "run" in line}
 
 
-def _run_all(run: Run, cells: Sequence[Cell], arms: Mapping[str, Arm], settings: AugmentSettings, workers: int) -> None:
+def _run_all(
+    run: Run, runs: Sequence[RunSpec], arms: Mapping[str, Arm], settings: AugmentSettings, workers: int
+) -> None:
     done = finished_runs(run)
-    left = [cell for cell in cells if run_name(cell, arms[cell.arm]) not in done]
-    jobs = [(str(run.folder), arms[cell.arm], cell, settings) for cell in left]
+    left = [spec for spec in runs if run_name(spec, arms[spec.arm]) not in done]
+    jobs = [(str(run.folder), arms[spec.arm], spec, settings) for spec in left]
     (run.folder / "predictions").mkdir(exist_ok=True)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("runs", total=len(cells), completed=len(cells) - len(left))
+        bar = progress.add_task("runs", total=len(runs), completed=len(runs) - len(left))
         with _results(run.folder, jobs, workers) as results:
             for row in results:
                 run.log(**row)
                 progress.update(bar, advance=1, description=f"{row['arm']}, {row['shots']} shots, F1 {row['F1']:.3f}")
 
 
-Job = tuple[str, Arm, Cell, AugmentSettings]
+Job = tuple[str, Arm, RunSpec, AugmentSettings]
 
 
 @contextmanager
@@ -242,7 +246,10 @@ def _results(folder: Path, jobs: Sequence[Job], workers: int) -> Iterator[Iterat
         threads = torch.get_num_threads()
         _start_worker()  # sums of several threads differ in their last digits from a worker's
         try:
-            yield (_work(job, Bench.load(folder / "bench") if not index else None) for index, job in enumerate(jobs))
+            yield (
+                _work(job, ExperimentData.load(folder / "data") if not index else None)
+                for index, job in enumerate(jobs)
+            )
         finally:
             torch.set_num_threads(threads)
         return
@@ -259,23 +266,23 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-_BENCHES: dict[str, Bench] = {}  # of this process
+_OPEN: dict[str, ExperimentData] = {}  # of this process
 
 
-def _work(job: Job, bench: Bench | None = None) -> dict[str, Any]:
+def _work(job: Job, data: ExperimentData | None = None) -> dict[str, Any]:
     """Make one run; its probabilities are on disk before its row is handed back."""
-    place, arm, cell, settings = job
+    place, arm, spec, settings = job
     folder = Path(place)
-    if bench is not None or place not in _BENCHES:
-        _BENCHES.clear()
-        _BENCHES[place] = bench or Bench.load(folder / "bench")
-    name = run_name(cell, arm)
+    if data is not None or place not in _OPEN:
+        _OPEN.clear()
+        _OPEN[place] = data or ExperimentData.load(folder / "data")
+    name = run_name(spec, arm)
     training = folder / "training" / name
-    outcome = run_cell(_BENCHES[place], arm, cell, settings.classifier, training)
+    outcome = run_spec(_OPEN[place], arm, spec, settings.classifier, training)
     partial = folder / "predictions" / f"{name}.partial.npy"
     np.save(partial, outcome.probabilities.astype(np.float32), allow_pickle=False)
     partial.replace(folder / "predictions" / f"{name}.npy")
-    if outcome.model is not None and cell.shots == settings.shots[-1]:
+    if outcome.model is not None and spec.shots == settings.shots[-1]:
         kept = folder / "models" / name
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(exist_ok=True)

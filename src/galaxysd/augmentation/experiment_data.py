@@ -1,10 +1,10 @@
 """Everything that the runs of an augmentation experiment share, in a folder that several processes read at once.
 
-    BENCH/train/, test/       pixels.npy, table.parquet (`id`, `label`, `ra`, `dec`, `dreamed`)
-    BENCH/dreams-<pool>/      the same, and copied.npy: which dreams the memory test refuses
+    BENCH/train/, test/       images.npy, table.parquet (`id`, `label`, `ra`, `dec`, `synthetic`)
+    BENCH/synthetic galaxies-<pool>/      the same, and copied.npy: which synthetic galaxies the memory test refuses
     BENCH/features-<role>/    <set>.npy, float32 [N, D], of each of these sets
     BENCH/encoder-<role>/     the encoder, if a classifier can be made of it and a probe
-    BENCH/bench.json          names of the classes, pools and roles
+    BENCH/data.json          names of the classes, pools and roles
 
 Pixels are mapped into memory, so that worker processes share them.
 """
@@ -18,43 +18,42 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import torch
 
-from galaxysd.classifiers.labels import Examples
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.checkpoint import save_encoder
 from galaxysd.encoders.galaxyemb import EightOrientations, Encoder, GalaxyEncoder
 from galaxysd.io import replacing, write_atomically
 from galaxysd.types import Features, Flags
 
-INDEX = "bench.json"
+INDEX = "data.json"
 CLOSE = 256  # images of a set that are encoded at a time
 
 
 @dataclass(frozen=True)
-class Bench:
+class ExperimentData:
     """What every run of an experiment works with.
 
     Attributes:
         classes: names of the K classes.
         train: real galaxies to draw shots from.
         test: real galaxies to measure with.
-        dreams: pools of dreams by name.
-        copied: dreams of each pool that the memory test refuses.
+        synthetic galaxies: pools of synthetic galaxies by name.
+        copied: synthetic galaxies of each pool that the memory test refuses.
         features: by role of the encoder, then by set (`train`, `test`, names of pools).
         encoders: folders of those encoders that a classifier can be made of, by role.
     """
 
     classes: tuple[str, ...]
-    train: Examples
-    test: Examples
-    dreams: Mapping[str, Examples]
+    train: GalaxySet
+    test: GalaxySet
+    synthetic: Mapping[str, GalaxySet]
     copied: Mapping[str, Flags]
     features: Mapping[str, Mapping[str, Features]]
     encoders: Mapping[str, Path]
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Open a folder that `write_bench` finished."""
+        """Open a folder that `write_experiment_data` finished."""
         folder = Path(folder)
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         sets = ("train", "test", *index["pools"])
@@ -62,8 +61,8 @@ class Bench:
             classes=tuple(index["classes"]),
             train=read_examples(folder / "train"),
             test=read_examples(folder / "test"),
-            dreams={name: read_examples(folder / f"dreams-{name}") for name in index["pools"]},
-            copied={name: _array(folder / f"dreams-{name}" / "copied.npy") for name in index["pools"]},
+            synthetic={name: read_examples(folder / f"synthetic-{name}") for name in index["pools"]},
+            copied={name: _array(folder / f"synthetic-{name}" / "copied.npy") for name in index["pools"]},
             features={
                 role: {name: _array(folder / f"features-{role}" / f"{name}.npy") for name in sets}
                 for role in index["roles"]
@@ -72,64 +71,64 @@ class Bench:
         )
 
 
-def write_bench(
+def write_experiment_data(
     folder: Path,
     classes: tuple[str, ...],
-    train: Examples,
-    test: Examples,
-    dreams: Mapping[str, Examples],
+    train: GalaxySet,
+    test: GalaxySet,
+    synthetic: Mapping[str, GalaxySet],
     copied: Mapping[str, Flags],
     encoders: Mapping[str, Encoder],
 ) -> None:
     """Write the folder; parts that are there are kept, since the run folder around them says what they are made of.
 
     Args:
-        folder: for the bench.
+        folder: for the data.
         classes: names.
         train, test: real galaxies.
-        dreams: pools by name.
+        synthetic galaxies: pools by name.
         copied: what the memory test refuses of each.
         encoders: by role.
     """
     write_examples(folder / "train", train)
     write_examples(folder / "test", test)
-    for name, pool in dreams.items():
-        write_examples(folder / f"dreams-{name}", pool)
-        _save(folder / f"dreams-{name}" / "copied.npy", copied[name])
+    for name, pool in synthetic.items():
+        write_examples(folder / f"synthetic-{name}", pool)
+        _save(folder / f"synthetic-{name}" / "copied.npy", copied[name])
     for role, encoder in encoders.items():
         if isinstance(encoder, EightOrientations) and isinstance(encoder.encoder, GalaxyEncoder):
-            network, size = encoder.encoder.network, train.pixels.shape[-1]
+            network, size = encoder.encoder.network, train.size
             save_encoder(folder / f"encoder-{role}", network, name=encoder.encoder.name, size=size, training={})
-        for name, examples in {"train": train, "test": test, **dreams}.items():
+        for name, examples in {"train": train, "test": test, **synthetic}.items():
             path = folder / f"features-{role}" / f"{name}.npy"
             if not path.is_file():
-                blocks = torch.split(examples.pixels, CLOSE)
-                found = [encoder.features(block.permute(0, 2, 3, 1).contiguous().numpy()) for block in blocks]
+                starts = range(0, len(examples), CLOSE)
+                found = [encoder.features(np.ascontiguousarray(examples.images[at : at + CLOSE])) for at in starts]
                 _save(path, np.concatenate(found))
-    index = {"classes": classes, "pools": list(dreams), "roles": list(encoders)}
+    index = {"classes": classes, "pools": list(synthetic), "roles": list(encoders)}
     write_atomically(folder / INDEX, json.dumps(index, indent=2) + "\n")
 
 
-def write_examples(folder: Path, examples: Examples) -> None:
+def write_examples(folder: Path, examples: GalaxySet) -> None:
     """Write examples as a folder, once."""
     if (folder / "table.parquet").is_file():
         return
-    _save(folder / "pixels.npy", examples.pixels.numpy())
+    _save(folder / "images.npy", examples.images)
     table = {"id": examples.ids, "label": examples.labels, "ra": examples.ra, "dec": examples.dec}
     with replacing(folder / "table.parquet") as partial:
-        pl.DataFrame({**table, "dreamed": examples.dreamed}).write_parquet(partial)
+        pl.DataFrame({**table, "synthetic": examples.synthetic}).write_parquet(partial)
 
 
-def read_examples(folder: Path) -> Examples:
-    """Examples of a folder; their pixels stay on disk until they are used."""
+def read_examples(folder: Path) -> GalaxySet:
+    """GalaxySet of a folder; their pixels stay on disk until they are used."""
     table = pl.read_parquet(folder / "table.parquet")
-    return Examples(
-        torch.from_numpy(np.load(folder / "pixels.npy", mmap_mode="c", allow_pickle=False)),
-        table["label"].to_numpy(),
-        tuple(table["id"]),
+    return GalaxySet(
+        np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+        table["id"].to_list(),
+        labels=table["label"].to_numpy(),
+        synthetic=table["synthetic"].to_numpy(),
         ra=table["ra"].to_numpy(),
         dec=table["dec"].to_numpy(),
-        dreamed=table["dreamed"].to_numpy(),
     )
 
 

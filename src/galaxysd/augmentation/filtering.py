@@ -1,36 +1,35 @@
-"""Which dreams are refused: copies of training galaxies, and those in which nobody sees their class.
+"""Which synthetic galaxies are refused: copies of training galaxies, and those in which nobody sees their class.
 
-In: dreams, the galaxies that the generator has learned from, and probes trained on the real shots. Out: flags. A copy
-is nearer to a training galaxy, in any of eight orientations, than 99 % of held-out galaxies are
-(metrics/memorization.py). A dream is doubted if an ensemble of probes, each trained on another bootstrap sample of the
-real shots, gives its class less than half of chance; of each class at most half, the most doubtful, for probes that
-know a class from a few galaxies are poor judges of it, and dreams are wanted there most.
+In: synthetic galaxies, the galaxies that the generator has learned from, and probes trained on the real shots. Out:
+flags. A copy is nearer to a training galaxy, in any of eight orientations, than 99 % of held-out galaxies are
+(metrics/memorization.py). A generated galaxy is doubted if an ensemble of probes, each trained on another bootstrap
+sample of the real shots, gives its class less than half of chance; of each class at most half, the most doubtful, for
+probes that know a class from a few galaxies are poor judges of it, and synthetic galaxies are wanted there most.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.linear_probe import Probe, fit_probe
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.metrics.memorization import NEAR, alarm, nearest
 from galaxysd.types import Features, Flags, Labels
 
 MEMBERS = 5  # probes of the ensemble
 DOUBT = 0.5  # of chance: probes that know nothing refuse nothing
-BLOCK = 2048  # dreams compared with the training galaxies at once
+BLOCK = 2048  # synthetic galaxies compared with the training galaxies at once
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What the memory test says of dreams.
+class NearCopies:
+    """What the memory test says of synthetic galaxies.
 
     Attributes:
         copied: refused as copies [N].
-        threshold: root mean square difference below which a dream is refused, 8-bit steps.
-        share: of the dreams below it; held-out galaxies have 1 %.
+        threshold: root mean square difference below which a generated galaxy is refused, 8-bit steps.
+        share: of the synthetic galaxies below it; held-out galaxies have 1 %.
         alarm: whether that is more than chance allows.
     """
 
@@ -40,60 +39,46 @@ class Memory:
     alarm: bool
 
 
-def remembered(dreams: Examples, learned: Examples, held_out: Examples) -> Memory:
-    """Find the dreams that are too near to a galaxy the generator has learned from.
+def near_copies(synthetic: GalaxySet, learned: GalaxySet, held_out: GalaxySet) -> NearCopies:
+    """Find the synthetic galaxies that are too near to a galaxy the generator has learned from.
 
     Args:
-        dreams: to judge.
+        synthetic galaxies: to judge.
         learned: galaxies of the generator's training.
         held_out: real galaxies it has not learned from, for comparison.
     """
-    blocks = torch.split(dreams.pixels, BLOCK)
-    distance = np.concatenate([nearest(block, learned.pixels).distance for block in blocks])
-    real = nearest(held_out.pixels, learned.pixels).distance
+    seen = learned.planes()
+    blocks = [synthetic.planes(np.arange(len(synthetic))[at : at + BLOCK]) for at in range(0, len(synthetic), BLOCK)]
+    distance = np.concatenate([nearest(block, seen).distance for block in blocks])
+    real = nearest(held_out.planes(), seen).distance
     threshold = float(np.quantile(real, NEAR))
     share, rings = alarm(distance, real)
-    return Memory(distance < threshold, threshold, share, rings)
+    return NearCopies(distance < threshold, threshold, share, rings)
 
 
-def doubted(dreams: Features, asked: Labels, real: Features, labels: Labels, classes: int, *, seed: int) -> Flags:
-    """Dreams whose class an ensemble of probes does not see.
+def label_mismatch(
+    synthetic: Features, asked: Labels, real: Features, labels: Labels, classes: int, *, seed: int
+) -> Flags:
+    """Synthetic galaxies whose class an ensemble of probes does not see.
 
     Args:
-        dreams: features [N, D].
-        asked: class each dream was asked for [N].
+        synthetic galaxies: features [N, D].
+        asked: class each generated galaxy was asked for [N].
         real: features of the real shots [M, D].
         labels: their classes [M].
         classes: K.
         seed: of the bootstrap samples.
 
     Returns:
-        [N], true where the mean probability of the class is below 1 / 2K and below the median of its dreams.
+        [N], true where the mean probability of the class is below 1 / 2K and below the median of its synthetic
+        galaxies.
     """
-    mean = np.zeros(len(dreams))
+    mean = np.zeros(len(synthetic))
     for probe, _ in bootstrap_probes(real, labels, classes, seed=seed):
-        mean += probe.probabilities(dreams)[np.arange(len(dreams)), asked] / MEMBERS
+        mean += probe.probabilities(synthetic)[np.arange(len(synthetic)), asked] / MEMBERS
     middle = np.array([np.median(mean[asked == k]) if (asked == k).any() else 0.0 for k in range(classes)])
     refused: Flags = mean < np.minimum(DOUBT / classes, middle[asked])
     return refused
-
-
-def difficulty(real: Features, labels: Labels, classes: int, *, seed: int) -> list[float]:
-    """How often probes miss each class, [K] in [0, 1], among shots they were not trained on; 0.5 without any.
-
-    Args:
-        real: features of the real shots [M, D].
-        labels: their classes [M].
-        classes: K.
-        seed: of the bootstrap samples.
-    """
-    missed, asked = np.zeros(classes), np.zeros(classes)
-    for probe, left in bootstrap_probes(real, labels, classes, seed=seed):
-        wrong = probe.probabilities(real[left]).argmax(axis=1) != labels[left]
-        missed += np.bincount(labels[left], wrong, minlength=classes)
-        asked += np.bincount(labels[left], minlength=classes)
-    share = np.where(asked > 0, missed / np.maximum(asked, 1), 0.5)
-    return [float(one) for one in share]
 
 
 def bootstrap_probes(real: Features, labels: Labels, classes: int, *, seed: int) -> Iterator[tuple[Probe, Labels]]:

@@ -1,6 +1,6 @@
 """The guard of the test set: no test galaxy may have been seen by a classifier, the generator or the encoder.
 
-In: `Examples` (data/galaxy_set.py) or dataset folders. Out: the galaxies that two sets share, found by id, by position
+In: `GalaxySet` (data/galaxy_set.py) or dataset folders. Out: the galaxies that two sets share, found by id, by position
 (2 arcsec), by equal pixels and by thumbnails (data/duplicates.py); and an error that names them.
 """
 
@@ -10,21 +10,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import torch
 
 from galaxysd.catalog.sky import directions, nearest_within
 from galaxysd.catalog.splits import SAME_ARCSEC
-from galaxysd.classifiers.labels import Examples
 from galaxysd.data.dataset import Dataset
 from galaxysd.data.duplicates import match, thumbnails
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
-from galaxysd.types import Ints
+from galaxysd.types import Ints, Pixels
 
 NAMED = 5  # ids in a message
 SAME_IMAGE = 0.996  # correlation of two pictures of one galaxy at full resolution; of two galaxies, at most 0.9913
 
 
-def split_of(datasets: Sequence[Dataset], split: str) -> Examples:
+def split_of(datasets: Sequence[Dataset], split: str) -> GalaxySet:
     """All galaxies of a split, labelled or not (label -1): what a generator or an encoder was trained on.
 
     Raises:
@@ -33,23 +32,21 @@ def split_of(datasets: Sequence[Dataset], split: str) -> Examples:
     parts = []
     for dataset in datasets:
         frame = dataset.catalog.frame.filter(pl.col("split") == split).select("id", "ra", "dec")
-        blocks = [images.transpose(0, 3, 1, 2) for _, images in dataset.pixels(split)]
+        blocks = [images for _, images in dataset.pixels(split)]
         side = dataset.info.size
-        pixels = np.concatenate(blocks) if blocks else np.empty((0, 3, side, side), np.uint8)
+        pixels = np.concatenate(blocks) if blocks else np.empty((0, side, side, 3), np.uint8)
         parts.append(
-            Examples(
-                torch.from_numpy(np.ascontiguousarray(pixels)),
-                np.full(frame.height, -1),
-                tuple(f"{dataset.survey}:{name}" for name in frame["id"]),
+            GalaxySet(
+                pixels,
+                [f"{dataset.survey}:{name}" for name in frame["id"]],
                 ra=frame["ra"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
                 dec=frame["dec"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
-                dreamed=np.zeros(frame.height, dtype=bool),
             )
         )
-    return Examples.join(*parts)
+    return GalaxySet.join(*parts)
 
 
-def shared_galaxies(one: Examples, other: Examples, *, any_survey: bool = False) -> pl.DataFrame:
+def shared_galaxies(one: GalaxySet, other: GalaxySet, *, any_survey: bool = False) -> pl.DataFrame:
     """Galaxies that are in both sets.
 
     Args:
@@ -67,7 +64,7 @@ def shared_galaxies(one: Examples, other: Examples, *, any_survey: bool = False)
     return every.unique(["place", "reason"], keep="first", maintain_order=True)
 
 
-def refuse_shared(test: Examples, seen: Mapping[str, Examples]) -> None:
+def refuse_shared(test: GalaxySet, seen: Mapping[str, GalaxySet]) -> None:
     """Make sure that nobody has seen the test galaxies.
 
     Args:
@@ -91,7 +88,7 @@ def refuse_shared(test: Examples, seen: Mapping[str, Examples]) -> None:
 Found = list[tuple[int, int, str]]
 
 
-def _by_id(one: Examples, other: Examples, any_survey: bool) -> Found:
+def _by_id(one: GalaxySet, other: GalaxySet, any_survey: bool) -> Found:
     def name(galaxy: str) -> str:
         return galaxy.partition(":")[2] if any_survey else galaxy
 
@@ -99,8 +96,8 @@ def _by_id(one: Examples, other: Examples, any_survey: bool) -> Found:
     return [(row, where[name(galaxy)], "same id") for row, galaxy in enumerate(one.ids) if name(galaxy) in where]
 
 
-def _by_position(one: Examples, other: Examples) -> Found:
-    def placed(examples: Examples) -> tuple[Ints, npt.NDArray[np.float64]]:
+def _by_position(one: GalaxySet, other: GalaxySet) -> Found:
+    def placed(examples: GalaxySet) -> tuple[Ints, npt.NDArray[np.float64]]:
         rows = np.flatnonzero(np.isfinite(examples.ra) & np.isfinite(examples.dec))
         return rows, directions(examples.ra[rows], examples.dec[rows])
 
@@ -114,11 +111,11 @@ def _by_position(one: Examples, other: Examples) -> Found:
     ]
 
 
-def _by_pixels(one: Examples, other: Examples) -> Found:
-    hashes = {_hash(image): index for index, image in enumerate(other.pixels)}
-    equal = [(row, hashes[key]) for row, image in enumerate(one.pixels) if (key := _hash(image)) in hashes]
+def _by_pixels(one: GalaxySet, other: GalaxySet) -> Found:
+    hashes = {_hash(image): index for index, image in enumerate(other.images)}
+    equal = [(row, hashes[key]) for row, image in enumerate(one.images) if (key := _hash(image)) in hashes]
     numbers_a, numbers_b = (list(map(str, range(len(examples)))) for examples in (one, other))
-    small_a, small_b = (thumbnails(examples.pixels.permute(0, 2, 3, 1).numpy()) for examples in (one, other))
+    small_a, small_b = (thumbnails(examples.images) for examples in (one, other))
     alike = [
         (int(a), int(b))
         for a, b, _ in match(numbers_a, small_a, numbers_b, small_b).iter_rows()
@@ -127,13 +124,13 @@ def _by_pixels(one: Examples, other: Examples) -> Found:
     return [(a, b, "same pixels") for a, b in equal + [pair for pair in alike if pair not in set(equal)]]
 
 
-def _hash(image: torch.Tensor) -> bytes:
-    return hashlib.blake2b(image.contiguous().numpy().tobytes(), digest_size=16).digest()
+def _hash(image: Pixels) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
-def _correlation(one: Examples, a: int, other: Examples, b: int) -> float:
+def _correlation(one: GalaxySet, a: int, other: GalaxySet, b: int) -> float:
     """Correlation of two images at full resolution, 1 where their sizes differ and the thumbnails have to decide."""
-    first, second = one.pixels[a], other.pixels[b]
+    first, second = one.images[a], other.images[b]
     if first.shape != second.shape:
         return 1.0
-    return float(np.corrcoef(first.flatten().numpy(), second.flatten().numpy())[0, 1])
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])

@@ -1,6 +1,7 @@
-"""The arms of the augmentation experiment: ways to train a classifier from few real galaxies, with and without dreams.
+"""The arms of the augmentation experiment: ways to train a classifier from few real galaxies, with and without
+synthetic galaxies.
 
-In: a `Bench` and a `Cell` (arm, shots, seed). Out: probabilities of the test galaxies, and what was done.
+In: a `ExperimentData` and a `RunSpec` (arm, shots, seed). Out: probabilities of the test galaxies, and what was done.
 
 All arms of a cell's shots and seed draw the same real galaxies, hold out the same of them to tune and calibrate with,
 and start from the same weights; all networks see the same number of images.
@@ -16,24 +17,23 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from galaxysd.augmentation.experiment_data import Bench
-from galaxysd.augmentation.filtering import difficulty, doubted
+from galaxysd.augmentation.experiment_data import ExperimentData
+from galaxysd.augmentation.filtering import label_mismatch
 from galaxysd.augmentation.shots import Shots, draw_shots
-from galaxysd.augmentation.synthesis import need, need_of_hard
-from galaxysd.classifiers.labels import Examples
+from galaxysd.augmentation.synthesis import need
 from galaxysd.classifiers.linear_probe import as_classifier, fit_probe, log_loss
 from galaxysd.classifiers.metrics import METRICS, class_metrics, macro
 from galaxysd.classifiers.train import ClassifierSettings, GalaxyClassifier, train_classifier
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.checkpoint import read_encoder
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.types import Floats, Labels
 
 OWN: Final = "embedding"  # roles of encoders
 PRETRAINED: Final = "pretrained"
-DREAMS: Final = "dreams"  # pools: with the model's own guidance, and with a low one
+SYNTHETIC: Final = "synthetic"  # pools: with the model's own guidance, and with a low one
 VARIED: Final = "varied"
-SHARE = 0.5  # most that dreams may be of what is drawn
-CURRICULUM = (0.8, 0.2)  # share of dreams in the first and the second half of the training
+SHARE = 0.5  # most that synthetic galaxies may be of what is drawn
 
 Level = int | Literal["all"]
 
@@ -45,14 +45,12 @@ class Arm(Settings):
     learner: Literal["network", "probe"] = "network"
     encoder: Literal["embedding", "pretrained"] = Field(default=OWN, description="of a probe")
     real: bool = Field(default=True, description="real galaxies are learned from")
-    ratio: float = Field(default=0.0, ge=0, description="dreams per real galaxy")
-    pool: Literal["dreams", "varied"] = Field(default=DREAMS, description="where dreams come from")
-    filtered: bool = Field(default=True, description="refused dreams are left out")
+    ratio: float = Field(default=0.0, ge=0, description="generated galaxies per real galaxy")
+    pool: Literal["synthetic", "varied"] = Field(default=SYNTHETIC, description="where generated galaxies come from")
+    filtered: bool = Field(default=True, description="refused generated galaxies are left out")
     class_weights: bool = False
     strong: bool = Field(default=False, description="oversampling and strong augmentation")
     gammas: tuple[float, ...] = Field(default=(), description="focal loss; the best on the held-out galaxies counts")
-    curriculum: bool = Field(default=False, description="from mostly dreams to mostly real galaxies")
-    hardest: bool = Field(default=False, description="dreams go where probes of the embedding err, not to the rarest")
     explored: bool = Field(default=False, description="run at two levels of shots only")
 
     @property
@@ -66,7 +64,7 @@ class Arm(Settings):
         return 0 if self.learner == "probe" else max(1, len(self.gammas))
 
 
-class Cell(Settings):
+class RunSpec(FrozenModel):
     """One run of the experiment."""
 
     arm: str
@@ -85,10 +83,10 @@ def standard_arms(
     """All arms, the baseline first.
 
     Args:
-        ratios: dreams per real galaxy.
+        ratios: synthetic galaxies per real galaxy.
         gammas: of the focal loss.
         roles: encoders at hand, `embedding` among them or not.
-        explore: also the variants of how dreams are used, at two levels of shots.
+        explore: also the variants of how synthetic galaxies are used, at two levels of shots.
     """
     most = max(ratios)
     arms = [
@@ -109,12 +107,9 @@ def standard_arms(
         ]
     if explore:
         arms += [
-            Arm(name="curriculum", ratio=most, curriculum=True, explored=True),
             Arm(name="low guidance", ratio=most, pool=VARIED, explored=True),
             Arm(name="unfiltered", ratio=most, filtered=False, explored=True),
         ]
-        if OWN in roles:
-            arms.append(Arm(name="hardest first", ratio=most, hardest=True, explored=True))
     return tuple(arms)
 
 
@@ -135,35 +130,35 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Training:
-    """The galaxies of a cell; places are rows of the bench."""
+    """The galaxies of a cell; places are rows of the data."""
 
     shots: Shots
-    dreamed: Labels
+    synthetic: Labels
     refused: dict[str, int]
 
 
-def run_cell(bench: Bench, arm: Arm, cell: Cell, settings: ClassifierSettings, folder: Path) -> Outcome:
+def run_spec(data: ExperimentData, arm: Arm, spec: RunSpec, settings: ClassifierSettings, folder: Path) -> Outcome:
     """Train as the arm says and let the classifier judge the test galaxies; an interrupted training goes on.
 
     Args:
-        bench: data and dreams.
+        data: data and synthetic galaxies.
         arm: how.
-        cell: with how many galaxies, and which seed.
+        spec: with how many galaxies, and which seed.
         settings: of the networks.
         folder: for their training.
     """
     began = time.monotonic()
-    chosen = _training(bench, arm, cell)
+    chosen = _training(data, arm, spec)
     learn = _probe if arm.learner == "probe" else _network
-    probabilities, held_loss, about, model = learn(bench, arm, chosen, cell, settings, folder)
-    each = class_metrics(bench.test.labels, probabilities)
+    probabilities, held_loss, about, model = learn(data, arm, chosen, spec, settings, folder)
+    each = class_metrics(data.test.labels, probabilities)
     return Outcome(
         probabilities,
         {
-            **cell.model_dump(),
-            "real": list(chosen.shots.counts) if arm.real else [0] * len(bench.classes),
-            "dreams": np.bincount(
-                bench.dreams[arm.pool].labels[chosen.dreamed] if arm.ratio else [], minlength=len(bench.classes)
+            **spec.model_dump(),
+            "real": list(chosen.shots.counts) if arm.real else [0] * len(data.classes),
+            "synthetic": np.bincount(
+                data.synthetic[arm.pool].labels[chosen.synthetic] if arm.ratio else [], minlength=len(data.classes)
             ).tolist(),
             **chosen.refused,
             **dict(zip(METRICS, macro(each).round(5).tolist(), strict=True)),
@@ -175,29 +170,24 @@ def run_cell(bench: Bench, arm: Arm, cell: Cell, settings: ClassifierSettings, f
     )
 
 
-def _training(bench: Bench, arm: Arm, cell: Cell) -> _Training:
-    shots = draw_shots(bench.train.labels, bench.classes, cell.number, cell.seed)
+def _training(data: ExperimentData, arm: Arm, spec: RunSpec) -> _Training:
+    shots = draw_shots(data.train.labels, data.classes, spec.number, spec.seed)
     if not arm.ratio:
         return _Training(shots, np.empty(0, np.int64), {})
-    pool, classes = bench.dreams[arm.pool], len(bench.classes)
-    copied = bench.copied[arm.pool]
-    unseen, errors = np.zeros(len(pool), dtype=bool), None
-    if OWN in bench.features:
-        features, places = bench.features[OWN], np.concatenate([shots.train, shots.held_out])
-        known, labels = features["train"][places], bench.train.labels[places]
+    pool, classes = data.synthetic[arm.pool], len(data.classes)
+    copied = data.copied[arm.pool]
+    unseen = np.zeros(len(pool), dtype=bool)
+    if OWN in data.features:
+        features, places = data.features[OWN], np.concatenate([shots.train, shots.held_out])
+        known, labels = features["train"][places], data.train.labels[places]
         if arm.filtered:
-            unseen = doubted(features[arm.pool], pool.labels, known, labels, classes, seed=cell.seed)
-        if arm.hardest:
-            errors = difficulty(known, labels, classes, seed=cell.seed)
+            unseen = label_mismatch(features[arm.pool], pool.labels, known, labels, classes, seed=spec.seed)
     kept = ~(copied | unseen) if arm.filtered else np.ones(len(pool), dtype=bool)
     left = np.bincount(pool.labels[kept], minlength=classes).tolist()
-    if errors is None:
-        counts = need(shots.counts, arm.ratio, left)
-    else:
-        counts = need_of_hard(errors, round(arm.ratio * sum(shots.counts)), left)
-    rng = np.random.default_rng(cell.seed)
+    counts = need(shots.counts, arm.ratio, left)
+    rng = np.random.default_rng(spec.seed)
     taken = [rng.permutation(np.flatnonzero(kept & (pool.labels == k)))[:n] for k, n in enumerate(counts)]
-    refused = {"copies": int(copied.sum()), "doubted": int((unseen & ~copied).sum()), "pool": len(pool)}
+    refused = {"copies": int(copied.sum()), "label_mismatch": int((unseen & ~copied).sum()), "pool": len(pool)}
     return _Training(shots, np.concatenate(taken), refused if arm.filtered else {"pool": len(pool)})
 
 
@@ -205,64 +195,58 @@ Learned = tuple[Floats, float, dict[str, Any], Path | None]  # of the test galax
 
 
 def _network(
-    bench: Bench, arm: Arm, chosen: _Training, cell: Cell, settings: ClassifierSettings, folder: Path
+    data: ExperimentData, arm: Arm, chosen: _Training, spec: RunSpec, settings: ClassifierSettings, folder: Path
 ) -> Learned:
-    parts = [bench.train.take(chosen.shots.train)] if arm.real else []
-    parts += [bench.dreams[arm.pool].take(chosen.dreamed)] if arm.ratio else []
-    train, held_out = Examples.join(*parts), bench.train.take(chosen.shots.held_out)
+    parts = [data.train.subset(chosen.shots.train)] if arm.real else []
+    parts += [data.synthetic[arm.pool].subset(chosen.synthetic)] if arm.ratio else []
+    train, held_out = GalaxySet.join(*parts), data.train.subset(chosen.shots.held_out)
     base = settings.model_copy(
         update={
             "class_weights": arm.class_weights,
             "balanced": arm.strong,
             "augmentation": "strong" if arm.strong else settings.augmentation,
-            "dreamed_share": min(SHARE, float(train.dreamed.mean())),
+            "synthetic_share": min(SHARE, float(train.synthetic.mean())),
         }
     )
     found: list[tuple[float, GalaxyClassifier, Path, dict[str, Any]]] = []
     for gamma in arm.gammas or (None,):
-        where, about, start = folder, {}, None
+        where, about = folder, {}
         own = base
         if gamma is not None:
             where, about = folder / f"gamma-{gamma:g}", {"gamma": gamma}
             own = base.model_copy(update={"loss": "focal", "gamma": gamma})
-        if arm.curriculum:
-            first, second = (
-                base.model_copy(update={"dreamed_share": share, "images": settings.images // 2}) for share in CURRICULUM
-            )
-            start = train_classifier(train, held_out, bench.classes, folder / "first", first, cell.seed)
-            where, own = folder / "second", second
-        classifier = train_classifier(train, held_out, bench.classes, where, own, cell.seed, start=start)
-        cost = log_loss(np.log(classifier.probabilities(held_out.pixels).clip(1e-12)), held_out.labels)
+        classifier = train_classifier(train, held_out, data.classes, where, own, spec.seed)
+        cost = log_loss(np.log(classifier.probabilities(held_out.images).clip(1e-12)), held_out.labels)
         found.append((cost, classifier, where, about))
     cost, classifier, where, about = min(found, key=lambda one: one[0])
-    return classifier.probabilities(bench.test.pixels), cost, about, where / "model"
+    return classifier.probabilities(data.test.images), cost, about, where / "model"
 
 
 def _probe(
-    bench: Bench, arm: Arm, chosen: _Training, cell: Cell, settings: ClassifierSettings, folder: Path
+    data: ExperimentData, arm: Arm, chosen: _Training, spec: RunSpec, settings: ClassifierSettings, folder: Path
 ) -> Learned:
-    features, real = bench.features[arm.encoder], chosen.shots.train
-    known, labels = [features["train"][real]], [bench.train.labels[real]]
+    features, real = data.features[arm.encoder], chosen.shots.train
+    known, labels = [features["train"][real]], [data.train.labels[real]]
     weights = [np.ones(len(real))]
     if arm.ratio:
-        dreamed = chosen.dreamed
-        share = min(SHARE, len(dreamed) / (len(dreamed) + len(real)))
-        known.append(features[arm.pool][dreamed])
-        labels.append(bench.dreams[arm.pool].labels[dreamed])
-        weights.append(np.full(len(dreamed), share / (1 - share) * len(real) / max(len(dreamed), 1)))
+        synthetic = chosen.synthetic
+        share = min(SHARE, len(synthetic) / (len(synthetic) + len(real)))
+        known.append(features[arm.pool][synthetic])
+        labels.append(data.synthetic[arm.pool].labels[synthetic])
+        weights.append(np.full(len(synthetic), share / (1 - share) * len(real) / max(len(synthetic), 1)))
     held = chosen.shots.held_out
-    held_features, held_labels = features["train"][held], bench.train.labels[held]
+    held_features, held_labels = features["train"][held], data.train.labels[held]
     probe = fit_probe(
         np.concatenate(known),
         np.concatenate(labels),
         held_features,
         held_labels,
-        len(bench.classes),
+        len(data.classes),
         sample_weights=np.concatenate(weights),
     )
     cost = log_loss(np.log(probe.probabilities(held_features).clip(1e-12)), held_labels)
-    place = bench.encoders.get(arm.encoder)
+    place = data.encoders.get(arm.encoder)
     if place is not None:
         network = read_encoder(place, arm.encoder, torch.device("cpu")).network
-        place = as_classifier(probe, network, bench.classes, bench.test.pixels.shape[-1]).save(folder / "model")
+        place = as_classifier(probe, network, data.classes, data.test.size).save(folder / "model")
     return probe.probabilities(features["test"]), cost, {"strength": probe.strength}, place

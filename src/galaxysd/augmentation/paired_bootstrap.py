@@ -17,7 +17,7 @@ RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Contrast:
+class PairedBootstrap:
     """Statistics of the arms at one level of shots.
 
     Attributes:
@@ -53,9 +53,9 @@ class Contrast:
         return spread(whole, known, self.n) if np.isfinite(whole) and len(known) else None
 
 
-def contrast(
+def paired_bootstrap(
     arms: tuple[str, ...], truth: Labels, called: Labels, classes: int, *, seed: int = 0, resamples: int = RESAMPLES
-) -> Contrast:
+) -> PairedBootstrap:
     """Compute the statistics.
 
     Args:
@@ -87,4 +87,4 @@ def contrast(
     for _ in range(resamples):
         times = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
         drawn.append(statistics(times, np.asarray(rng.integers(seeds, size=seeds))))
-    return Contrast(arms, statistics(np.ones(n), np.arange(seeds)), np.array(drawn), n)
+    return PairedBootstrap(arms, statistics(np.ones(n), np.arange(seeds)), np.array(drawn), n)

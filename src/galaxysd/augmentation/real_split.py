@@ -1,7 +1,7 @@
 """The real galaxies of an augmentation experiment: whom it trains on, whom it tests with, and whom the generator knows.
 
 In: dataset folders with rules, or a user's own labels beside the datasets that the generator has learned from. Out: a
-`Cohort` whose test galaxies nobody has seen; one that somebody has is refused (leakage.py).
+`RealSplit` whose test galaxies nobody has seen; one that somebody has is refused (leakage.py).
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,16 @@ import numpy as np
 
 from galaxysd.augmentation.leakage import refuse_shared, shared_galaxies, split_of
 from galaxysd.classifiers.class_rules import ClassRules
-from galaxysd.classifiers.labels import Examples, labelled_examples, read_labels
+from galaxysd.classifiers.labels import labelled_examples, read_labels
 from galaxysd.data.dataset import Dataset
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
 
 TEST_SHARE = 0.3  # of one's own galaxies of a class
 
 
 @dataclass(frozen=True)
-class Cohort:
+class RealSplit:
     """Galaxies by what they are for.
 
     Attributes:
@@ -28,17 +29,17 @@ class Cohort:
         train: labelled galaxies to draw shots from.
         test: labelled galaxies to measure with.
         learned: all galaxies in the training split of the generator's data.
-        held_out: galaxies that the generator has not learned from, to compare the memory of dreams with.
+        held_out: galaxies that the generator has not learned from, to compare the memory of synthetic galaxies with.
     """
 
     classes: tuple[str, ...]
-    train: Examples
-    test: Examples
-    learned: Examples
-    held_out: Examples
+    train: GalaxySet
+    test: GalaxySet
+    learned: GalaxySet
+    held_out: GalaxySet
 
 
-def surveyed(datasets: Sequence[Dataset], rules: ClassRules) -> Cohort:
+def surveyed(datasets: Sequence[Dataset], rules: ClassRules) -> RealSplit:
     """Galaxies of datasets: shots from the training split, the test split to measure with.
 
     Raises:
@@ -47,7 +48,7 @@ def surveyed(datasets: Sequence[Dataset], rules: ClassRules) -> Cohort:
     train, test = (labelled_examples(datasets, split, rules) for split in ("train", "test"))
     learned = split_of(datasets, "train")
     refuse_shared(test, {"the training split of classifier, generator and encoder": learned})
-    return Cohort(rules.names, train, test, learned, _held_out(datasets))
+    return RealSplit(rules.names, train, test, learned, _held_out(datasets))
 
 
 def own(
@@ -57,7 +58,7 @@ def own(
     size: int,
     classes: Sequence[str] | None,
     seed: int,
-) -> Cohort:
+) -> RealSplit:
     """A user's own galaxies: those that the generator has learned from may train, of the others some are for the test.
 
     Args:
@@ -87,12 +88,12 @@ def own(
                 "training split of the generator's data; at least two are needed, and one that it has not seen"
             )
         chosen[unseen[:wanted]] = True
-    train, test = examples.take(~chosen), examples.take(chosen)
+    train, test = examples.subset(~chosen), examples.subset(chosen)
     refuse_shared(test, {"the galaxies that are left to train the classifier": train})
-    return Cohort(names, train, test, learned, _held_out(datasets))
+    return RealSplit(names, train, test, learned, _held_out(datasets))
 
 
-def _held_out(datasets: Sequence[Dataset]) -> Examples:
+def _held_out(datasets: Sequence[Dataset]) -> GalaxySet:
     held_out = split_of(datasets, "val")
     if not len(held_out):
         raise InputError("datasets: no galaxy in split 'val', which the memory test of the dreams compares with")

@@ -14,58 +14,62 @@ from PIL import Image
 from pydantic import Field
 
 from galaxysd.augmentation.experiment import AugmentIdentity, finished_runs
-from galaxysd.augmentation.experiment_data import Bench
-from galaxysd.augmentation.methods import DREAMS, Level, standard_arms
-from galaxysd.augmentation.paired_bootstrap import STATISTICS, Contrast, contrast
+from galaxysd.augmentation.experiment_data import ExperimentData
+from galaxysd.augmentation.methods import SYNTHETIC, Level, standard_arms
+from galaxysd.augmentation.paired_bootstrap import STATISTICS, PairedBootstrap, paired_bootstrap
 from galaxysd.errors import InputError
 from galaxysd.io import write_atomically
 from galaxysd.reports import figures
 from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.reports.html import Figure, Part, Section, Table, build_page
 from galaxysd.runs import Run, versions
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.stats import Estimate
 
-SHOWN = 16  # dreams of each class on the page
+SHOWN = 16  # synthetic galaxies of each class on the page
 WEAKEST = 2  # classes whose completeness and purity are looked at
 SERIES = (*figures.COLOURS, "#f2a65a", "#b0b7c9", "#5fa8d3", "#d98cc4", "#a3b86c", "#f4f1bb", "#8d8fe0", "#e5989b")
 
 
-class ArmScores(Settings):
+class ArmScores(FrozenModel):
     """One arm at one level of shots, as mean over the seeds."""
 
     macro: dict[str, Estimate] = Field(description="mean over the classes; interval over seeds and test galaxies")
     per_class: dict[str, dict[str, Estimate | None]] = Field(description="by class and statistic; null: no test galaxy")
     average_precision: float = Field(description="mean over classes and seeds")
     calibration_error: float = Field(description="mean over classes and seeds")
-    dreams: tuple[int, ...] = Field(description="dreams of each class that were learned from, mean over the seeds")
+    synthetic: tuple[int, ...] = Field(
+        description="generated galaxies of each class that were learned from, mean over the seeds"
+    )
     refused: dict[str, float] = Field(
-        description="dreams of the pool refused as copies or doubted, mean over the seeds"
+        description="generated galaxies of the pool refused as copies or doubted, mean over the seeds"
     )
     chosen: dict[str, tuple[float, ...]] = Field(description="what was tuned on the held-out galaxies, by seed")
 
 
-class LevelReport(Settings):
+class LevelReport(FrozenModel):
     """All arms at one level of shots."""
 
     shots: Level
     seeds: int
     real: tuple[int, ...] = Field(description="real galaxies of each class, validation included")
     arms: dict[str, ArmScores]
-    gains: dict[str, dict[str, Estimate]] = Field(description="arm with dreams -> arm without -> gain in macro F1")
+    gains: dict[str, dict[str, Estimate]] = Field(
+        description="arm with generated galaxies -> arm without -> gain in macro F1"
+    )
     weakest: dict[str, dict[str, dict[str, float]]] = Field(
-        description="arm with dreams -> weakest classes of the baseline -> relative rise of completeness and purity"
+        description="arm with them -> weakest classes of the baseline -> relative rise of completeness and purity"
     )
 
 
-class AugmentReport(Settings):
+class AugmentReport(FrozenModel):
     """`report.json`."""
 
     classes: tuple[str, ...]
     test: tuple[int, ...] = Field(description="test galaxies of each class")
     train: tuple[int, ...] = Field(description="training galaxies of each class to draw from")
     levels: tuple[LevelReport, ...]
-    memory: dict[str, dict[str, float | bool]] = Field(description="memory test of each pool of dreams")
+    memory: dict[str, dict[str, float | bool]] = Field(description="memory test of each pool of generated galaxies")
     left_out: tuple[str, ...] = Field(description="runs that would repeat the baseline")
     delivered: str | None = Field(description="arm of the classifiers in OUT/classifier")
     hours: float = Field(description="time of all runs, summed over worker processes")
@@ -83,15 +87,16 @@ def write_report(out: str | Path) -> AugmentReport:
     if not settings_file.is_file():
         raise InputError(f"{out}: is not an experiment; `galaxysd augment` makes one")
     identity = AugmentIdentity.read(settings_file)
-    bench, rows = Bench.load(run.folder / "bench"), list(finished_runs(run).values())
+    data, rows = ExperimentData.load(run.folder / "data"), list(finished_runs(run).values())
     settings = identity.settings
     arms = standard_arms(settings.ratios, settings.gammas, tuple(identity.encoders), explore=settings.explore)
-    with_dreams = {arm.name for arm in arms if arm.ratio}
+    with_synthetic = {arm.name for arm in arms if arm.ratio}
     lines = run.metrics()
     levels = [
         level
         for shots in settings.shots
-        if (level := _level(shots, [row for row in rows if row["shots"] == shots], with_dreams, bench, run)) is not None
+        if (level := _level(shots, [row for row in rows if row["shots"] == shots], with_synthetic, data, run))
+        is not None
     ]
     if not levels:
         raise InputError(f"{out}: no level of shots has a seed that all arms have finished; run `galaxysd augment` on")
@@ -101,7 +106,7 @@ def write_report(out: str | Path) -> AugmentReport:
         train=identity.train,
         levels=tuple(levels),
         memory={
-            line["pool"]: {key: line[key] for key in ("dreams", "copies", "threshold", "share", "alarm")}
+            line["pool"]: {key: line[key] for key in ("synthetic", "copies", "threshold", "share", "alarm")}
             for line in lines
             if "threshold" in line
         },
@@ -111,12 +116,12 @@ def write_report(out: str | Path) -> AugmentReport:
         versions=versions(),
     )
     write_atomically(run.folder / "report.json", report.model_dump_json(indent=1) + "\n")
-    _write_page(report, identity, bench, run.folder)
+    _write_page(report, identity, data, run.folder)
     return report
 
 
 def _level(
-    shots: Level, rows: list[dict[str, Any]], with_dreams: set[str], bench: Bench, run: Run
+    shots: Level, rows: list[dict[str, Any]], with_synthetic: set[str], data: ExperimentData, run: Run
 ) -> LevelReport | None:
     names = tuple(dict.fromkeys(row["arm"] for row in rows))
     by_seed = {seed: {row["arm"]: row for row in rows if row["seed"] == seed} for seed in {row["seed"] for row in rows}}
@@ -124,15 +129,15 @@ def _level(
     if not seeds:
         return None
     called = np.array(
-        [[_probabilities(run, by_seed[seed][name]["run"], bench).argmax(axis=1) for seed in seeds] for name in names]
+        [[_probabilities(run, by_seed[seed][name]["run"], data).argmax(axis=1) for seed in seeds] for name in names]
     )
-    found = contrast(names, bench.test.labels, called, len(bench.classes))
-    scored = {name: _arm([by_seed[seed][name] for seed in seeds], name, found, bench.classes) for name in names}
-    without = [name for name in names if name not in with_dreams]
+    found = paired_bootstrap(names, data.test.labels, called, len(data.classes))
+    scored = {name: _arm([by_seed[seed][name] for seed in seeds], name, found, data.classes) for name in names}
+    without = [name for name in names if name not in with_synthetic]
     gains = {
         name: {other: gain for other in without if (gain := found.difference(name, other, "F1")) is not None}
         for name in names
-        if name in with_dreams
+        if name in with_synthetic
     }
     return LevelReport(
         shots=shots,
@@ -144,15 +149,15 @@ def _level(
     )
 
 
-def _probabilities(run: Run, name: str, bench: Bench) -> np.ndarray:
+def _probabilities(run: Run, name: str, data: ExperimentData) -> np.ndarray:
     path = run.folder / "predictions" / f"{name}.npy"
     found: np.ndarray = np.load(path, allow_pickle=False)
-    if found.shape != (len(bench.test), len(bench.classes)):
-        raise InputError(f"{path}: holds {list(found.shape)}, expected {[len(bench.test), len(bench.classes)]}")
+    if found.shape != (len(data.test), len(data.classes)):
+        raise InputError(f"{path}: holds {list(found.shape)}, expected {[len(data.test), len(data.classes)]}")
     return found
 
 
-def _arm(rows: list[dict[str, Any]], name: str, found: Contrast, classes: tuple[str, ...]) -> ArmScores:
+def _arm(rows: list[dict[str, Any]], name: str, found: PairedBootstrap, classes: tuple[str, ...]) -> ArmScores:
     macro = {statistic: one for statistic in STATISTICS if (one := found.of(name, statistic)) is not None}
     tuned = [key for key in ("gamma", "strength") if key in rows[0]]
     return ArmScores(
@@ -163,9 +168,11 @@ def _arm(rows: list[dict[str, Any]], name: str, found: Contrast, classes: tuple[
         },
         average_precision=float(np.mean([row["AP"] for row in rows])),
         calibration_error=float(np.mean([row["ECE"] for row in rows])),
-        dreams=tuple(int(n) for n in np.mean([row["dreams"] for row in rows], axis=0).round()),
+        synthetic=tuple(int(n) for n in np.mean([row["synthetic"] for row in rows], axis=0).round()),
         refused={
-            key: float(np.mean([row[key] for row in rows])) for key in ("copies", "doubted", "pool") if key in rows[0]
+            key: float(np.mean([row[key] for row in rows]))
+            for key in ("copies", "label_mismatch", "pool")
+            if key in rows[0]
         },
         chosen={key: tuple(row[key] for row in rows) for key in tuned},
     )
@@ -186,7 +193,7 @@ def _weakest(baseline: ArmScores, arm: ArmScores) -> dict[str, dict[str, float]]
 
 
 def verdicts(report: AugmentReport) -> list[str]:
-    """For each level of shots, in plain words: whether dreams pay, and against whom they do not."""
+    """For each level of shots, in plain words: whether synthetic galaxies pay, and against whom they do not."""
     lines = []
     for level in report.levels:
         if not level.gains:
@@ -231,7 +238,7 @@ def curves(report: AugmentReport, statistic: str) -> bytes:
         places = [place for place, level in enumerate(report.levels) if name in level.arms]
         found = [report.levels[place].arms[name].macro[statistic] for place in places]
         colour = SERIES[number % len(SERIES)]
-        dashed = "--" if name.startswith("dreams") else "-"
+        dashed = "--" if name.startswith("synthetic") else "-"
         full = len(places) == len(report.levels)
         axes.plot(
             places, [one.value for one in found], dashed if full else "o", color=colour, linewidth=1.6, label=name
@@ -244,17 +251,16 @@ def curves(report: AugmentReport, statistic: str) -> bytes:
     return figures.png(figure, tight=False)
 
 
-def _write_page(report: AugmentReport, identity: AugmentIdentity, bench: Bench, folder: Path) -> None:
+def _write_page(report: AugmentReport, identity: AugmentIdentity, data: ExperimentData, folder: Path) -> None:
     pictures = [
         Figure(
             Image.open(io.BytesIO(curves(report, name))), f"{name} against shots", "band: 95 % over seeds and galaxies"
         )
         for name in reversed(STATISTICS)
     ]
-    pool = bench.dreams[DREAMS]
-    dreamed = [
-        (kind, pool.pixels[np.flatnonzero(pool.labels == index)[:SHOWN]].permute(0, 2, 3, 1).numpy())
-        for index, kind in enumerate(report.classes)
+    pool = data.synthetic[SYNTHETIC]
+    synthetic = [
+        (kind, pool.images[np.flatnonzero(pool.labels == index)[:SHOWN]]) for index, kind in enumerate(report.classes)
     ]
     seeds = max(level.seeds for level in report.levels)
     sections = [
@@ -266,13 +272,13 @@ def _write_page(report: AugmentReport, identity: AugmentIdentity, bench: Bench, 
         Section(
             "The dreams",
             [
-                Figure(contact_sheet(dreamed), "dreams of each class", "the first dreams of each class"),
+                Figure(contact_sheet(synthetic), "dreams of each class", "the first dreams of each class"),
                 Table(
-                    ("pool", "dreams", "copies", "share below threshold", "threshold, 8-bit steps", "alarm"),
+                    ("pool", "synthetic", "copies", "share below threshold", "threshold, 8-bit steps", "alarm"),
                     [
                         [
                             name,
-                            f"{one['dreams']:,}",
+                            f"{one['synthetic']:,}",
                             f"{one['copies']:,}",
                             f"{one['share']:.4f}",
                             f"{one['threshold']:.2f}",
@@ -299,15 +305,15 @@ def _write_page(report: AugmentReport, identity: AugmentIdentity, bench: Bench, 
 
 def _level_parts(level: LevelReport, classes: tuple[str, ...]) -> list[Part]:
     arms = Table(
-        ("arm", *STATISTICS, "AP", "ECE", "dreams", "refused copies", "refused as doubted", "tuned"),
+        ("arm", *STATISTICS, "AP", "ECE", "synthetic", "refused copies", "refused as doubted", "tuned"),
         [
             [
                 name,
                 *(_plain(one.macro.get(statistic)) for statistic in STATISTICS),
                 f"{one.average_precision:.3f}",
                 f"{one.calibration_error:.3f}",
-                f"{sum(one.dreams):,}",
-                *(f"{one.refused[key]:,.0f}" if key in one.refused else "-" for key in ("copies", "doubted")),
+                f"{sum(one.synthetic):,}",
+                *(f"{one.refused[key]:,.0f}" if key in one.refused else "-" for key in ("copies", "label_mismatch")),
                 "; ".join(f"{key} {', '.join(f'{each:g}' for each in values)}" for key, values in one.chosen.items()),
             ]
             for name, one in level.arms.items()
@@ -350,7 +356,7 @@ def _counted(counts: tuple[int, ...], classes: tuple[str, ...]) -> str:
 
 def _method(report: AugmentReport, identity: AugmentIdentity) -> list[Part]:
     settings = identity.settings
-    told = settings.model_dump(mode="json", include={"shots", "seeds", "ratios", "gammas", "dreams"})
+    told = settings.model_dump(mode="json", include={"shots", "seeds", "ratios", "gammas", "synthetic"})
     left = f" Not run, since equal to the baseline: {', '.join(report.left_out)}." if report.left_out else ""
     return [
         "Validation is no hidden extra: every fifth of the shots is held out, and all that is tuned (the focal loss's "

@@ -1,19 +1,15 @@
-"""Dreams for training: what to ask for each class, dreamed once into a folder that every experiment draws from.
+"""Synthetic galaxies for training: what to ask for each class, generated once for every run of an experiment.
 
-In: a generator, the prompts of the classes or the votes of the galaxies it has learned from. Out: `Examples` of as many
-dreams per class as the largest experiment needs, and how many of them a given experiment takes of each class.
+In: a generator, the prompts of the classes or the votes of the galaxies it has learned from. Out: as many synthetic
+galaxies per class as the largest run needs, and how many of them a given run takes of each class.
 
-    DREAMS/settings.yaml, metrics.jsonl, done.json   the run folder (runs.py)
-    DREAMS/pixels.npy                                uint8 [K n, 3, S, S], class by class
-
-Two wordings: `prompt` asks every dream of a class with one of its prompts; `votes` asks with the vote fractions of
-training galaxies of that class, told anew as in the generator's training (half in words, half with votes cast anew).
+Two wordings: `prompt` asks every generated galaxy of a class with one of its prompts; `votes` asks with the vote
+fractions of training galaxies of that class, told anew as in the generator's training (half in words, half with votes
+cast anew).
 """
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -21,51 +17,35 @@ import numpy as np
 import polars as pl
 import torch
 from pydantic import Field
-from rich.console import Console
-from rich.progress import Progress
 
 from galaxysd.catalog.source import SourceTable
-from galaxysd.classifiers.labels import Examples
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.condition import answers_of, as_told
 from galaxysd.diffusion.data import GalaxyPool
-from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline, Wish
 from galaxysd.errors import InputError
-from galaxysd.evaluation.samples import Sample, morphologies
+from galaxysd.generation.synthesize import morphologies_of, synthesize
 from galaxysd.prompts import Morphology
-from galaxysd.runs import Run
 from galaxysd.settings import Settings
 from galaxysd.types import Labels
 
-PIXELS = "pixels.npy"
-PART = 16  # batches between two points to resume from
 WORDED, VOTES = 0.5, 20  # as the generator was told of its training galaxies (diffusion/task.py)
 
-Prompts = Mapping[str, Sequence[str]]  # class -> what to dream for it
+Prompts = Mapping[str, Sequence[str]]  # class -> what to generate for it
 
 
-class DreamSettings(Settings):
-    """What is dreamed."""
+class SynthesisSettings(Settings):
+    """What is generated."""
 
-    wording: Literal["votes", "prompt"] = Field(default="votes", description="whose words ask for a dream")
-    per_class: int = Field(default=2000, ge=1, description="dreams of each class")
+    wording: Literal["votes", "prompt"] = Field(default="votes", description="whose words ask for a generated galaxy")
+    per_class: int = Field(default=2000, ge=1, description="generated galaxies of each class")
     guidance: float | None = Field(default=None, ge=0, description="null: the model's own")
     steps: int | None = Field(default=None, ge=1, description="null: the model's own")
-    seed: int = Field(default=1_000_000, ge=0, description="of the first dream; the following count up")
-
-
-class DreamIdentity(Settings):
-    """What makes two sets of dreams the same."""
-
-    settings: DreamSettings
-    classes: tuple[str, ...]
-    model: str = Field(description="hash of the generator")
-    sampling: SamplingSettings
-    wishes: str = Field(description="hash of what is asked for")
+    seed: int = Field(default=1_000_000, ge=0, description="of the first generated galaxy; the following count up")
 
 
 def read_prompts(table: str | Path, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """What to dream, from a table with the columns `class` and `prompt`; a class may have several rows.
+    """What to generate, from a table with the columns `class` and `prompt`; a class may have several rows.
 
     Raises:
         InputError: unreadable, a column is missing, or a class is unknown or has no prompt.
@@ -98,7 +78,7 @@ def prompted(
         prompts: by class.
         classes: names, in order.
         surveys: tokens for prompts that name none; empty: the survey is left open.
-        n: dreams of each class.
+        n: synthetic galaxies of each class.
 
     Raises:
         InputError: a class has no prompt, or the generator does not understand it.
@@ -128,7 +108,7 @@ def voted(
         pool: the galaxies that the generator has learned from.
         labels: their classes [N], -1 for none.
         classes: names, in order.
-        n: dreams of each class.
+        n: synthetic galaxies of each class.
         seed: of the draws.
         surveys: tokens that the generator knows; of a galaxy of another survey only the votes are told.
 
@@ -148,81 +128,45 @@ def voted(
         told = as_told(pool.condition(places), answers_of(pool.tree), generator, rounded=WORDED, votes=VOTES)
         known, fractions = told.known.numpy(), told.fractions.double().numpy()
         blank = np.empty((n, 0, 0, 3), np.uint8)
-        asked += morphologies(Sample(blank, fractions, known, told.survey.numpy()), pool.tree, pool.surveys)
+        like = GalaxySet(blank, [""] * n, fractions=fractions, known=known, survey=told.survey.numpy())
+        asked += morphologies_of(like, pool.tree, pool.surveys)
     return [one if one.survey in surveys else one.model_copy(update={"survey": None}) for one in asked]
 
 
-def dream_pool(
+def synthesize_pool(
     pipeline: GalaxyPipeline,
     asked: Sequence[Morphology],
     classes: Sequence[str],
-    folder: str | Path,
-    settings: DreamSettings,
-) -> Examples:
-    """Dream everything that is asked for, or read what was dreamed before; an interrupted folder is gone on with.
+    cache: str | Path,
+    settings: SynthesisSettings,
+) -> GalaxySet:
+    """Generate everything that is asked for, or read what was synthetic before; an interrupted call is gone on with.
 
     Args:
         pipeline: the generator.
         asked: `settings.per_class` morphologies of each class, class by class.
         classes: names, in order.
-        folder: for the dreams.
+        folder: for the synthetic galaxies.
         settings: how.
 
     Returns:
-        The dreams; their pixels stay on disk until they are used.
+        The synthetic galaxies; their pixels stay on disk until they are used.
 
     Raises:
-        InputError: the generator does not know an answer or survey, or the folder holds other dreams.
+        InputError: the generator does not know an answer or survey, or the folder holds other synthetic galaxies.
     """
     sampling = pipeline.sampling(steps=settings.steps, guidance=settings.guidance)
-    text = "\n".join(one.model_dump_json() for one in asked)
-    identity = DreamIdentity(
-        settings=settings,
-        classes=tuple(classes),
-        model=pipeline.model_hash,
-        sampling=sampling,
-        wishes=hashlib.sha256(text.encode()).hexdigest()[:16],
-    )
-    run = Run.open(folder, identity)
-    wishes = [Wish(one, settings.seed + index) for index, one in enumerate(asked)]
-    if run.summary is None:
-        _dream(pipeline, wishes, sampling, run)
-    return _as_examples(run.folder, len(classes), settings)
-
-
-def _dream(pipeline: GalaxyPipeline, wishes: Sequence[Wish], sampling: SamplingSettings, run: Run) -> None:
-    path, side = run.folder / PIXELS, pipeline.size
-    done = max((line["dreamed"] for line in run.metrics()), default=0) if path.is_file() else 0
-    shape = (len(wishes), 3, side, side)
-    pixels = np.lib.format.open_memmap(path, mode="r+" if done else "w+", dtype=np.uint8, shape=shape)
-    batches = pipeline.dream(wishes[done:], sampling)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(f"dreaming {run.folder.name}", total=len(wishes), completed=done)
-        while part := list(islice(batches, PART)):
-            images = np.concatenate([block for _, block in part])
-            pixels[done : done + len(images)] = images.transpose(0, 3, 1, 2)
-            pixels.flush()
-            done += len(images)
-            run.log(dreamed=done)
-            progress.update(bar, completed=done)
-    run.finish({"dreamed": done})
-
-
-def _as_examples(folder: Path, classes: int, settings: DreamSettings) -> Examples:
-    count = classes * settings.per_class
-    return Examples(
-        torch.from_numpy(np.load(folder / PIXELS, mmap_mode="c", allow_pickle=False)),
-        np.repeat(np.arange(classes), settings.per_class),
-        tuple(f"dreamed:{settings.seed + index}" for index in range(count)),
-        ra=np.full(count, np.nan),
-        dec=np.full(count, np.nan),
-        dreamed=np.ones(count, dtype=bool),
+    images = synthesize(pipeline, asked, settings.seed, cache, sampling=sampling)
+    return GalaxySet(
+        images,
+        [f"generated:{settings.seed + index}" for index in range(len(asked))],
+        labels=np.repeat(np.arange(len(classes)), settings.per_class),
+        synthetic=True,
     )
 
 
-def seconds_per_dream(pipeline: GalaxyPipeline, settings: DreamSettings) -> float:
-    """How long one dream takes on this machine, s, from one batch."""
+def seconds_per_galaxy(pipeline: GalaxyPipeline, settings: SynthesisSettings) -> float:
+    """How long one generated galaxy takes on this machine, s, from one batch."""
     sampling = pipeline.sampling(steps=settings.steps, guidance=settings.guidance)
     wishes = [Wish(Morphology(), seed) for seed in range(BATCH)]
     began = time.monotonic()
@@ -231,15 +175,16 @@ def seconds_per_dream(pipeline: GalaxyPipeline, settings: DreamSettings) -> floa
 
 
 def need(real: Sequence[int], ratio: float, available: Sequence[int]) -> tuple[int, ...]:
-    """How many dreams each class gets: `ratio` times all real galaxies in all, the rarest classes first.
+    """How many synthetic galaxies each class gets: `ratio` times all real galaxies in all, the rarest classes first.
 
-    Dreams go where real galaxies lack, one by one to the class that has the fewest of both kinds, as long as it has
-    dreams left (water filling). With equally many real galaxies of every class, every class gets `ratio` times its own.
+    Synthetic galaxies go where real galaxies lack, one by one to the class that has the fewest of both kinds, as long
+    as it has synthetic galaxies left (water filling). With equally many real galaxies of every class, every class gets
+    `ratio` times its own.
 
     Args:
         real: galaxies of each class [K].
-        ratio: dreams per real galaxy.
-        available: dreams of each class [K].
+        ratio: synthetic galaxies per real galaxy.
+        available: synthetic galaxies of each class [K].
     """
     real_counts, left = np.asarray(real, dtype=np.int64), np.asarray(available, dtype=np.int64)
     wanted = min(round(ratio * int(real_counts.sum())), int(left.sum()))
@@ -254,26 +199,4 @@ def need(real: Sequence[int], ratio: float, available: Sequence[int]) -> tuple[i
     found, above = given(low), given(low + 1)
     for index in np.flatnonzero(above > found)[: wanted - int(found.sum())]:
         found[index] += 1
-    return tuple(found.tolist())
-
-
-def need_of_hard(difficulty: Sequence[float], total: int, available: Sequence[int]) -> tuple[int, ...]:
-    """How many dreams each class gets if they go where a classifier errs: shares as the difficulty.
-
-    Args:
-        difficulty: of each class [K], in [0, 1]; if all are 0, every class counts alike.
-        total: dreams that are wanted.
-        available: dreams of each class [K].
-    """
-    hard, left = np.asarray(difficulty, dtype=np.float64), np.asarray(available, dtype=np.int64)
-    weights = hard if hard.sum() > 0 else np.ones(len(left))
-    found = np.zeros(len(left), dtype=np.int64)
-    while (missing := min(total, int(left.sum())) - int(found.sum())) > 0:
-        open_weights = np.where(found < left, weights, 0.0)
-        if not open_weights.sum():  # only easy classes have dreams left
-            open_weights = (found < left).astype(np.float64)
-        extra = np.floor(missing * open_weights / open_weights.sum()).astype(np.int64)
-        if not extra.any():  # fewer dreams than classes are left to give
-            extra[np.argsort(-open_weights, kind="stable")[:missing]] = 1
-        found = np.minimum(found + extra, left)
     return tuple(found.tolist())

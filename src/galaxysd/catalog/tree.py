@@ -16,14 +16,14 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 
 Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 BUILT_IN = Path(__file__).parent / "trees"
 
 
-class Question(Settings):
+class Question(FrozenModel):
     """One question (a "task" in Galaxy Zoo)."""
 
     key: Key = Field(description="column stem, e.g. t03_bar")
@@ -48,7 +48,7 @@ class Question(Settings):
         return f"{self.key}_votes"
 
 
-class DecisionTree(Settings):
+class DecisionTree(FrozenModel):
     """A survey's questions. Order is the order of columns; asking order follows from `after`."""
 
     name: Key

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.classifiers.network import PREPARATION, BackboneNetwork, ClassifierNetwork, ProbeNetwork, rebuild_network
@@ -31,14 +30,14 @@ from galaxysd.encoders.galaxyemb import BLOCK, fingerprint
 from galaxysd.errors import InputError
 from galaxysd.io import sha256_of
 from galaxysd.runs import versions
-from galaxysd.settings import Settings
-from galaxysd.types import Floats
+from galaxysd.settings import FrozenModel
+from galaxysd.types import Floats, Pixels
 
 FORMAT = 1
 WEIGHTS = "classifier.safetensors"
 
 
-class ClassifierRecord(Settings):
+class ClassifierRecord(FrozenModel):
     """`galaxysd.json`: what a folder of weights means."""
 
     format: int = FORMAT
@@ -72,13 +71,13 @@ class TrainedNetwork:
         return fingerprint(self.network.state_dict(), meaning)
 
     @torch.inference_mode()
-    def outputs(self, pixels: Tensor | npt.NDArray[np.uint8], orientations: int = 8) -> Floats:
+    def outputs(self, images: Pixels, orientations: int = 8) -> Floats:
         """Outputs of the network, mean over the first so many of the eight orientations.
 
         Always computed in equal blocks, the last one filled up, so that neighbours change nothing.
 
         Args:
-            pixels: uint8 [N, 3, S, S].
+            images: uint8 [N, S, S, 3].
             orientations: 1 to 8; turns and flips of each image.
 
         Returns:
@@ -87,19 +86,17 @@ class TrainedNetwork:
         Raises:
             InputError: not such images, or of another size than those of the training.
         """
-        images = torch.as_tensor(pixels)
         size = self.record.size
-        if images.dtype != torch.uint8 or images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
             raise InputError(
-                f"images: expected uint8 [N, 3, {size}, {size}] as in training, not "
-                f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+                f"images: expected uint8 [N, {size}, {size}, 3] as in training, not {images.dtype} {list(images.shape)}"
             )
         if not 1 <= orientations <= 8:
             raise InputError(f"orientations {orientations}: expected 1 to 8")
         device = next(self.network.parameters()).device
         found = np.empty((len(images), len(self.record.outputs)))
         for start in range(0, len(images), BLOCK):
-            part = images[start : start + BLOCK]
+            part = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK].transpose(0, 3, 1, 2)))
             block = torch.zeros((BLOCK, 3, size, size), dtype=torch.uint8)
             block[: len(part)] = part
             total = torch.zeros(BLOCK, len(self.record.outputs), dtype=torch.float64)

@@ -14,23 +14,23 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from galaxysd.catalog.catalog import Catalog, first_line
+from galaxysd.data.galaxy_set import UNLABELLED
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Labels
 
 BUILT_IN = Path(__file__).parent / "rules"
-UNLABELLED = -1
 
 
-class ClassRule(Settings):
+class ClassRule(FrozenModel):
     """One class."""
 
     name: str = Field(min_length=1, description="what people call it")
     where: str = Field(min_length=1, description="SQL condition over the columns of the catalogue; null is not met")
-    prompt: str = Field(default="", description="what to dream for it, without a survey; empty: nothing")
+    prompt: str = Field(default="", description="what to generate for it, without a survey; empty: nothing")
 
 
-class ClassRules(Settings):
+class ClassRules(FrozenModel):
     """The classes of a classification, in order of precedence."""
 
     name: str = Field(min_length=1)

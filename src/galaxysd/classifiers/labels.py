@@ -1,99 +1,31 @@
 """Galaxies with a class each: what classifiers are trained and tested on.
 
 In: dataset folders with rules (class_rules.py), or somebody's own table of two columns (file, class) beside a folder of
-images. Out: `Examples`, arrays of equal length that can be taken from and joined, real and dreamed alike.
+images. Out: a `GalaxySet`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
-import torch
-from torch import Tensor
 
 from galaxysd.catalog.catalog import SPLITS
 from galaxysd.catalog.source import SourceTable
 from galaxysd.catalog.splits import check_disjoint
-from galaxysd.classifiers.class_rules import UNLABELLED, ClassRules, label
+from galaxysd.classifiers.class_rules import ClassRules, label
 from galaxysd.data.dataset import Dataset
 from galaxysd.data.decode import BadImage, decode
 from galaxysd.data.framing import Framing
+from galaxysd.data.galaxy_set import UNLABELLED, GalaxySet
 from galaxysd.data.sources import ImageSource
 from galaxysd.errors import InputError
-from galaxysd.types import Flags, Floats, Labels
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """N galaxies.
-
-    Attributes:
-        pixels: uint8 [N, 3, S, S].
-        labels: [N], index of the class.
-        ids: [N], `survey:id` of real galaxies, `dreamed:SEED` of dreams.
-        ra, dec: [N], deg, NaN where the position is unknown.
-        dreamed: [N], whether a generator made it.
-    """
-
-    pixels: Tensor
-    labels: Labels
-    ids: tuple[str, ...]
-    ra: Floats
-    dec: Floats
-    dreamed: Flags
-
-    def __post_init__(self) -> None:
-        lengths = {len(values) for values in (self.pixels, self.labels, self.ids, self.ra, self.dec, self.dreamed)}
-        if len(lengths) != 1:
-            raise ValueError(f"arrays of different lengths: {sorted(lengths)}")
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, indices: npt.ArrayLike) -> Self:
-        """Some of the galaxies, by number or by a flag each, in that order."""
-        chosen = np.asarray(indices)
-        chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
-        return type(self)(
-            self.pixels[torch.from_numpy(chosen)],
-            self.labels[chosen],
-            tuple(self.ids[index] for index in chosen),
-            self.ra[chosen],
-            self.dec[chosen],
-            self.dreamed[chosen],
-        )
-
-    @classmethod
-    def join(cls, *others: Self) -> Self:
-        """The galaxies of several, one after the other.
-
-        Raises:
-            InputError: their images differ in size.
-        """
-        sizes = {tuple(one.pixels.shape[1:]) for one in others}
-        if len(sizes) != 1:
-            raise InputError(f"images of different sizes cannot be joined: {sorted(size[-1] for size in sizes)} px")
-        return cls(
-            torch.cat([one.pixels for one in others]),
-            np.concatenate([one.labels for one in others]),
-            tuple(name for one in others for name in one.ids),
-            np.concatenate([one.ra for one in others]),
-            np.concatenate([one.dec for one in others]),
-            np.concatenate([one.dreamed for one in others]),
-        )
-
-    def counts(self, classes: int) -> Labels:
-        """Galaxies per class [K]."""
-        return np.bincount(self.labels, minlength=classes)
+from galaxysd.types import Floats
 
 
 def labelled_examples(
     datasets: Sequence[Dataset], split: str, rules: ClassRules, *, limit: int | None = None
-) -> Examples:
+) -> GalaxySet:
     """The galaxies of one split that a rule gives a class to.
 
     Args:
@@ -115,30 +47,29 @@ def labelled_examples(
     if len(sizes) != 1:
         raise InputError(f"datasets have images of different sizes ({sizes}); build them with the same --size")
     parts = [_of_dataset(dataset, split, rules, limit) for dataset in datasets]
-    found = Examples.join(*parts)
+    found = GalaxySet.join(*parts)
     if not len(found):
         where = ", ".join(str(dataset.folder) for dataset in datasets)
         raise InputError(f"{where}: no galaxy of split {split!r} meets a condition of the rules {rules.name!r}")
     return found
 
 
-def _of_dataset(dataset: Dataset, split: str, rules: ClassRules, limit: int | None) -> Examples:
+def _of_dataset(dataset: Dataset, split: str, rules: ClassRules, limit: int | None) -> GalaxySet:
     labels = label(dataset.catalog, rules)
     rows = np.flatnonzero((dataset.catalog.frame["split"] == split).to_numpy() & (labels != UNLABELLED))[:limit]
     frame = dataset.catalog.frame.select("id", "ra", "dec")[rows]
     ids: list[str] = frame["id"].to_list()
-    pixels = np.empty((len(ids), 3, dataset.info.size, dataset.info.size), np.uint8)
+    images = np.empty((len(ids), dataset.info.size, dataset.info.size, 3), np.uint8)
     start = 0
-    for names, images in dataset.pixels(ids):
-        pixels[start : start + len(names)] = images.transpose(0, 3, 1, 2)
+    for names, block in dataset.pixels(ids):
+        images[start : start + len(names)] = block
         start += len(names)
-    return Examples(
-        torch.from_numpy(pixels),
-        labels[rows],
-        tuple(f"{dataset.survey}:{name}" for name in ids),
+    return GalaxySet(
+        images,
+        [f"{dataset.survey}:{name}" for name in ids],
+        labels=labels[rows],
         ra=_degrees(frame["ra"]),
         dec=_degrees(frame["dec"]),
-        dreamed=np.zeros(len(ids), dtype=bool),
     )
 
 
@@ -149,7 +80,7 @@ def read_labels(
     *,
     classes: Sequence[str] | None = None,
     survey: str = "own",
-) -> tuple[Examples, tuple[str, ...]]:
+) -> tuple[GalaxySet, tuple[str, ...]]:
     """Somebody's own labels: a table of two columns, image file and class, and the images.
 
     Args:
@@ -193,19 +124,18 @@ def read_labels(
     if len(set(text["class"])) < 2:
         raise InputError(f"{table}: every row is of class {text['class'][0]!r}; a classifier needs two classes")
     files, framing = ImageSource(images), Framing(size=size)
-    pixels = np.empty((text.height, 3, size, size), np.uint8)
+    pixels = np.empty((text.height, size, size, 3), np.uint8)
     for number, (row, file) in enumerate(text.select("row", "file").iter_rows()):
         try:
-            pixels[number] = framing.apply(decode(files.read(file), file)).transpose(2, 0, 1)
+            pixels[number] = framing.apply(decode(files.read(file), file))
         except BadImage as error:
             raise InputError(f"{table}: row {row}: {file}: {error.reason}") from None
-    found = Examples(
-        torch.from_numpy(pixels),
-        np.array([names.index(one) for one in text["class"]]),
-        tuple(f"{survey}:{file.rpartition('.')[0] or file}" for file in text["file"]),
-        ra=_degrees(text["ra"]) if place else np.full(text.height, np.nan),
-        dec=_degrees(text["dec"]) if place else np.full(text.height, np.nan),
-        dreamed=np.zeros(text.height, dtype=bool),
+    found = GalaxySet(
+        pixels,
+        [f"{survey}:{file.rpartition('.')[0] or file}" for file in text["file"]],
+        labels=[names.index(one) for one in text["class"]],
+        ra=_degrees(text["ra"]) if place else None,
+        dec=_degrees(text["dec"]) if place else None,
     )
     return found, names
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from scipy.special import log_softmax, softmax
 
-from galaxysd.classifiers import calibration
 from galaxysd.classifiers.checkpoint import ClassifierRecord
 from galaxysd.classifiers.network import ClassifierNetwork, ProbeNetwork
 from galaxysd.classifiers.train import GalaxyClassifier
 from galaxysd.encoders.galaxyemb import EncoderNetwork
+from galaxysd.metrics import calibration
 from galaxysd.types import Features, Floats, Labels
 
 STRENGTHS = tuple(10.0**power for power in (-4, -3, -2, -1, 0, 1))  # C, inverse of the penalty

@@ -15,19 +15,19 @@ left out of the means; a class that nothing was called has purity 0, so that sil
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field, FiniteFloat
 
-from galaxysd.classifiers.calibration import reliability
-from galaxysd.settings import Settings
+from galaxysd.metrics.calibration import reliability
+from galaxysd.metrics.ranking import average_precision
+from galaxysd.settings import FrozenModel
 from galaxysd.stats import LEAST, Estimate, in_own_order, spread
-from galaxysd.types import Floats, Labels
+from galaxysd.types import Floats, Ints, Labels
 
 METRICS = ("purity", "completeness", "F1", "AP", "ECE")
 BETTER_LOW = ("ECE",)
 
 
-class Measure(Settings):
+class Measure(FrozenModel):
     """One metric of one class."""
 
     value: FiniteFloat
@@ -35,7 +35,7 @@ class Measure(Settings):
     high: FiniteFloat | None = Field(description="other end")
 
 
-class ClassificationScores(Settings):
+class ClassificationScores(FrozenModel):
     """What was measured on a test set."""
 
     classes: tuple[str, ...]
@@ -48,23 +48,12 @@ class ClassificationScores(Settings):
     resamples: int
 
 
-def confusion(labels: Labels, called: Labels, classes: int) -> npt.NDArray[np.int64]:
+def confusion(labels: Labels, called: Labels, classes: int) -> Ints:
     """Galaxies [K, K] by true class (rows) and class called (columns)."""
-    return np.bincount(labels * classes + called, minlength=classes * classes).reshape(classes, classes)
+    from sklearn.metrics import confusion_matrix
 
-
-def average_precision(scores: Floats, positive: npt.NDArray[np.bool_]) -> float:
-    """Mean purity over the ranks of the positives; ties share the purity at their end.
-
-    Args:
-        scores: [N], larger is more likely.
-        positive: [N], at least one.
-    """
-    order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(positive[order])
-    last = np.searchsorted(-scores[order], -scores[order], side="right") - 1  # of those with the same score
-    found: float = (hits[last] / (last + 1))[positive[order]].mean()
-    return float(found)
+    found: Ints = confusion_matrix(labels, called, labels=range(classes))
+    return found
 
 
 def class_metrics(labels: Labels, probabilities: Floats) -> Floats:
@@ -77,16 +66,19 @@ def class_metrics(labels: Labels, probabilities: Floats) -> Floats:
     Returns:
         [K, 5] in the order of `METRICS`, NaN where a class has no galaxies.
     """
+    from sklearn.metrics import precision_recall_fscore_support
+
     classes = probabilities.shape[1]
-    table = confusion(labels, probabilities.argmax(axis=1), classes)
-    hits, true, called = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
+    purity, completeness, f1, n = precision_recall_fscore_support(
+        labels, probabilities.argmax(axis=1), labels=range(classes), zero_division=0
+    )
     found = np.full((classes, len(METRICS)), np.nan)
-    for index in np.flatnonzero(true):
+    for index in np.flatnonzero(n):
         positive = labels == index
         found[index] = (
-            hits[index] / max(called[index], 1),
-            hits[index] / true[index],
-            2 * hits[index] / (true[index] + called[index]),
+            purity[index],
+            completeness[index],
+            f1[index],
             average_precision(probabilities[:, index], positive),
             reliability(probabilities[:, index], positive).error,
         )

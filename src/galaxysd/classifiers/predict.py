@@ -17,24 +17,22 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from galaxysd.classifiers.checkpoint import read_record
 from galaxysd.classifiers.train import GalaxyClassifier
 from galaxysd.classifiers.votes import VoteClassifier
 from galaxysd.data.dataset import INFO, Dataset
 from galaxysd.data.framing import Framing
-from galaxysd.encoders.feature_table import METADATA, DatasetImages, PlainImages, shown
+from galaxysd.encoders.feature_table import METADATA, DatasetImages, PlainImages
 from galaxysd.errors import InputError
-from galaxysd.io import replacing
-from galaxysd.settings import Settings
-from galaxysd.types import Floats
+from galaxysd.io import progress, replacing
+from galaxysd.settings import FrozenModel
+from galaxysd.types import Floats, Pixels
 
 
 class Predictor(Protocol):
@@ -52,8 +50,8 @@ class Predictor(Protocol):
     def size(self) -> int:
         """Side of the images, px."""
 
-    def predict(self, pixels: Tensor | npt.NDArray[np.uint8], orientations: int = 8) -> tuple[Floats, Floats]:
-        """uint8 [N, 3, S, S] -> mean and spread, both [N, K]."""
+    def predict(self, images: Pixels, orientations: int = 8) -> tuple[Floats, Floats]:
+        """uint8 [N, S, S, 3] -> mean and spread, both [N, K]."""
 
 
 class Ensemble:
@@ -81,17 +79,17 @@ class Ensemble:
         """Names of the K classes."""
         return self.names
 
-    def predict(self, pixels: Tensor | npt.NDArray[np.uint8], orientations: int = 8) -> tuple[Floats, Floats]:
+    def predict(self, images: Pixels, orientations: int = 8) -> tuple[Floats, Floats]:
         """Mean of the members' probabilities, and their standard deviation (0 for one member).
 
         Args:
-            pixels: uint8 [N, 3, S, S].
+            images: uint8 [N, S, S, 3].
             orientations: 1 to 8, see `GalaxyClassifier.probabilities`.
 
         Returns:
             [N, K] and [N, K].
         """
-        each = np.stack([one.probabilities(pixels, orientations) for one in self.members])
+        each = np.stack([one.probabilities(images, orientations) for one in self.members])
         return each.mean(axis=0), each.std(axis=0)
 
 
@@ -106,9 +104,9 @@ class VoteEnsemble:
         self.names, self.size = members[0].record.outputs, members[0].record.size
         self.hash = "-".join(one.hash for one in members)
 
-    def predict(self, pixels: Tensor | npt.NDArray[np.uint8], orientations: int = 8) -> tuple[Floats, Floats]:
+    def predict(self, images: Pixels, orientations: int = 8) -> tuple[Floats, Floats]:
         """Expected fractions, and the deviation of a fraction about them (law of total variance), both [N, A]."""
-        pairs = [one.fractions(pixels, orientations) for one in self.members]
+        pairs = [one.fractions(images, orientations) for one in self.members]
         means = np.stack([mean for mean, _ in pairs])
         within = np.stack([deviation for _, deviation in pairs])
         return means.mean(axis=0), np.sqrt(np.square(within).mean(axis=0) + means.var(axis=0))
@@ -133,7 +131,7 @@ def load_predictor(folders: Sequence[str | Path], device: torch.device | None = 
     return VoteEnsemble([VoteClassifier.load(folder, device) for folder in folders])
 
 
-class PredictionReport(Settings):
+class PredictionReport(FrozenModel):
     """What `predict_table` did."""
 
     file: str = Field(description="the table")
@@ -193,8 +191,8 @@ def predict_table(
     counts = np.zeros(len(predictor.names), np.int64)
     began, rows = time.monotonic(), 0
     with replacing(out) as partial, pq.ParquetWriter(partial, schema) as writer:
-        for ids, splits, pixels in shown(source.batches(), source.count, "classifying"):
-            mean, spread = predictor.predict(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), orientations)
+        for ids, splits, pixels in progress(source.batches(), source.count, "classifying"):
+            mean, spread = predictor.predict(pixels, orientations)
             best = mean.argmax(axis=1)
             counts += np.bincount(best, minlength=len(counts))
             chosen = [[predictor.names[index] for index in best]] if hard else []

@@ -24,7 +24,7 @@ from galaxysd.classifiers.votes import Likelihood, VoteClassifier, VotePool, Vot
 from galaxysd.data.dataset import Dataset
 from galaxysd.io import write_atomically
 from galaxysd.runs import Run
-from galaxysd.settings import RecipeSettings, Settings
+from galaxysd.settings import FrozenModel, RecipeSettings
 from galaxysd.training.fit import Budget, fit
 
 
@@ -39,7 +39,7 @@ class ClassifierRecipe(ClassifierSettings, RecipeSettings):
     likelihood: Likelihood = Field(default="dirichlet-multinomial", description="votes: of the counts of a question")
 
 
-class VoteTraining(Settings):
+class VoteTraining(FrozenModel):
     """What makes two trainings on votes the same: recipe and data."""
 
     recipe: ClassifierRecipe

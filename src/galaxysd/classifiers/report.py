@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from galaxysd.classifiers.calibration import Reliability, reliability
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.metrics import METRICS, ClassificationScores, Measure, measure
 from galaxysd.classifiers.train import GalaxyClassifier
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.io import write_atomically
+from galaxysd.metrics.calibration import Reliability, reliability
 from galaxysd.reports import figures
 from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.reports.html import Figure, Section, Table, build_page
@@ -28,7 +28,7 @@ WRONG = 24  # galaxies shown
 
 
 def write_report(
-    folder: str | Path, classifier: GalaxyClassifier, test: Examples, *, seed: int
+    folder: str | Path, classifier: GalaxyClassifier, test: GalaxySet, *, seed: int
 ) -> ClassificationScores:
     """Measure a classifier on test galaxies and write both files.
 
@@ -42,7 +42,7 @@ def write_report(
         What was measured.
     """
     folder = Path(folder)
-    probabilities = classifier.probabilities(test.pixels)
+    probabilities = classifier.probabilities(test.images)
     scores = measure(test.labels, probabilities, classifier.classes, seed=seed)
     sections = [
         Section("Class by class", [_table(scores), "In brackets: 95 % by bootstrap over the test galaxies."]),
@@ -127,14 +127,14 @@ def reliability_curves(labels: npt.NDArray[np.int64], probabilities: Floats, cla
     return figures.png(figure)
 
 
-def _mistakes(test: Examples, probabilities: Floats, classes: Sequence[str]) -> list[Section]:
+def _mistakes(test: GalaxySet, probabilities: Floats, classes: Sequence[str]) -> list[Section]:
     """The galaxies called something else with the highest probability, if there are any."""
     called, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(called != test.labels)
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:WRONG]
     if not len(worst):
         return []
-    images = test.pixels[worst].permute(0, 2, 3, 1).numpy()
+    images = test.images[worst]
     rows = [("", images[start : start + 8]) for start in range(0, len(images), 8)]
     lines = [
         [test.ids[index], classes[test.labels[index]], classes[called[index]], f"{sure[index]:.3f}"] for index in worst

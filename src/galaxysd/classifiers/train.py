@@ -1,6 +1,6 @@
 """Train a classifier of galaxies and use it: examples in, calibrated probabilities of the classes out.
 
-Training is training/fit.py on batches drawn from real and dreamed galaxies at a set probability; the averaged weights
+Training is training/fit.py on batches drawn from real and synthetic galaxies at a set probability; the averaged weights
 are kept, and their probabilities are calibrated on held-out galaxies (calibration.py).
 """
 
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import Field
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from galaxysd.classifiers import calibration, losses, transforms
+from galaxysd.classifiers import losses, transforms
 from galaxysd.classifiers.checkpoint import ClassifierRecord, TrainedNetwork
-from galaxysd.classifiers.labels import Examples
 from galaxysd.classifiers.network import ClassifierNetwork, make_network
 from galaxysd.classifiers.transforms import StrongAugmentation
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
+from galaxysd.metrics import calibration
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.ema import swapped
 from galaxysd.training.fit import Batch, Budget, FitSettings, fit
-from galaxysd.types import Floats
+from galaxysd.types import Floats, Pixels
 
 
 class ClassifierSettings(Settings):
@@ -43,8 +43,11 @@ class ClassifierSettings(Settings):
     balanced: bool = Field(default=False, description="draw every class equally often (oversampling)")
     augmentation: Literal["dihedral", "strong"] = "dihedral"
     strong: StrongAugmentation = StrongAugmentation()
-    dreamed_share: float = Field(
-        default=0.5, ge=0, le=1, description="probability that a drawn example is a dream, where there are both kinds"
+    synthetic_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="probability that a drawn example is a generated galaxy, where there are both kinds",
     )
     images: int = Field(default=20_000, ge=1, description="images seen")
     fit: FitSettings = FitSettings(
@@ -59,14 +62,13 @@ class ClassifierSettings(Settings):
     )
 
 
-class ClassifierTraining(Settings):
+class ClassifierTraining(FrozenModel):
     """What makes two trainings the same."""
 
     settings: ClassifierSettings
     classes: tuple[str, ...] = Field(min_length=2)
     train: str = Field(description="hash of the training galaxies")
     held_out: str = Field(description="hash of those the temperature is chosen on")
-    start: str | None = Field(default=None, description="hash of the classifier that training starts from")
 
 
 class GalaxyClassifier(TrainedNetwork):
@@ -82,11 +84,11 @@ class GalaxyClassifier(TrainedNetwork):
         """What the logits are divided by."""
         return self.record.temperature
 
-    def probabilities(self, pixels: Tensor | npt.NDArray[np.uint8], orientations: int = 8) -> Floats:
+    def probabilities(self, images: Pixels, orientations: int = 8) -> Floats:
         """Calibrated probabilities of the classes.
 
         Args:
-            pixels: uint8 [N, 3, S, S].
+            images: uint8 [N, S, S, 3].
             orientations: how many turns and flips of each image the logits are averaged over, 1 to 8.
 
         Returns:
@@ -95,19 +97,19 @@ class GalaxyClassifier(TrainedNetwork):
         Raises:
             InputError: not such images.
         """
-        found: Floats = softmax(self.outputs(pixels, orientations) / self.temperature, axis=1)
+        found: Floats = softmax(self.outputs(images, orientations) / self.temperature, axis=1)
         return found
 
 
-def drawing_probabilities(examples: Examples, settings: ClassifierSettings) -> Floats:
+def drawing_probabilities(examples: GalaxySet, settings: ClassifierSettings) -> Floats:
     """How often each example is drawn [N]; sums to one.
 
-    Real and dreamed galaxies share the draws by `dreamed_share` (all of them where there is one kind only); within
+    Real and synthetic galaxies share the draws by `synthetic_share` (all of them where there is one kind only); within
     each kind, examples are drawn alike, or classes alike if `balanced`.
     """
     probability = np.zeros(len(examples))
-    for dreamed, share in ((False, 1 - settings.dreamed_share), (True, settings.dreamed_share)):
-        group = examples.dreamed == dreamed
+    for synthetic, share in ((False, 1 - settings.synthetic_share), (True, settings.synthetic_share)):
+        group = examples.synthetic == synthetic
         if not group.any():
             continue
         labels = examples.labels[group]
@@ -119,7 +121,7 @@ def drawing_probabilities(examples: Examples, settings: ClassifierSettings) -> F
 class ExampleDraws:
     """Random batches of examples (protocol `Data` of training/fit.py)."""
 
-    def __init__(self, examples: Examples, classes: int, settings: ClassifierSettings) -> None:
+    def __init__(self, examples: GalaxySet, classes: int, settings: ClassifierSettings) -> None:
         self.examples, self.classes, self.settings = examples, classes, settings
         self._labels = torch.from_numpy(examples.labels)
         self._cumulative = np.cumsum(drawing_probabilities(examples, settings))
@@ -128,8 +130,7 @@ class ExampleDraws:
         """`images` uint8 [B, 3, S, S], varied, and `targets` [B, K], a distribution over the classes."""
         lot = torch.rand(size, generator=generator, dtype=torch.float64).numpy() * self._cumulative[-1]
         chosen = np.searchsorted(self._cumulative, lot, side="right").clip(max=len(self.examples) - 1)
-        indices = torch.from_numpy(chosen)
-        images, labels = self.examples.pixels[indices], self._labels[indices]
+        images, labels = self.examples.planes(chosen), self._labels[torch.from_numpy(chosen)]
         if self.settings.augmentation == "strong":
             images, targets = transforms.strong(images, labels, self.classes, self.settings.strong, generator)
             return {"images": images, "targets": targets}
@@ -140,7 +141,7 @@ class ExampleDraws:
 class ClassifierTask:
     """Learn the classes (protocol `Task` of training/fit.py)."""
 
-    def __init__(self, network: nn.Module, weights: Tensor, settings: ClassifierSettings, held_out: Examples) -> None:
+    def __init__(self, network: nn.Module, weights: Tensor, settings: ClassifierSettings, held_out: GalaxySet) -> None:
         """Args: network: K outputs. weights: of the classes [K]. settings: the loss. held_out: to watch."""
         self.model = network
         self.weights, self.settings, self.held_out = weights, settings, held_out
@@ -168,7 +169,9 @@ class ClassifierTask:
         device = next(self.model.parameters()).device
         with swapped(self.model, weights):
             self.model.eval()
-            logits = torch.cat([self.model(block.to(device)).cpu() for block in torch.split(self.held_out.pixels, 256)])
+            logits = torch.cat(
+                [self.model(block.to(device)).cpu() for block in torch.split(self.held_out.planes(), 256)]
+            )
         self.model.train()
         labels = torch.from_numpy(self.held_out.labels)
         entropy = nn.functional.cross_entropy(logits, labels)
@@ -177,31 +180,28 @@ class ClassifierTask:
 
 
 def train_classifier(
-    train: Examples,
-    held_out: Examples,
+    train: GalaxySet,
+    held_out: GalaxySet,
     classes: tuple[str, ...],
     folder: str | Path,
     settings: ClassifierSettings,
     seed: int = 0,
-    *,
-    start: GalaxyClassifier | None = None,
 ) -> GalaxyClassifier:
     """Train a classifier, or read it where that was done before; an interrupted training goes on.
 
     Args:
-        train: real and dreamed galaxies to learn from.
+        train: real and synthetic galaxies to learn from.
         held_out: galaxies for the temperature; without any, probabilities are left as they are.
         classes: names of the K classes, by label.
         folder: run folder; the classifier is in `folder/model`, checkpoints go when it is there.
         settings: how.
         seed: of the weights and of every draw, in place of the one in `settings.fit`.
-        start: a classifier of the same network and classes to go on from, e.g. one trained on dreams.
 
     Raises:
         InputError: a label without a class, one class only, no galaxies, or the folder holds another training.
     """
     settings = settings.model_copy(update={"fit": settings.fit.model_copy(update={"seed": seed})})
-    result, classifier = continue_training(train, held_out, classes, folder, settings, start=start)
+    result, classifier = continue_training(train, held_out, classes, folder, settings)
     if not result["done"]:
         raise InputError(f"{folder}: the training was interrupted; the same command goes on")
     for left in Path(folder).glob(f"{checkpoint.PREFIX}*"):
@@ -210,13 +210,12 @@ def train_classifier(
 
 
 def continue_training(
-    train: Examples,
-    held_out: Examples,
+    train: GalaxySet,
+    held_out: GalaxySet,
     classes: tuple[str, ...],
     folder: str | Path,
     settings: ClassifierSettings,
     *,
-    start: GalaxyClassifier | None = None,
     images: int | None = None,
     minutes: float | None = None,
     about: dict[str, Any] | None = None,
@@ -240,7 +239,6 @@ def continue_training(
         classes=classes,
         train=_hash(train),
         held_out=_hash(held_out),
-        start=None if start is None else start.hash,
     )
     run = Run.open(folder, identity)
     total = settings.images if images is None else images
@@ -248,8 +246,6 @@ def continue_training(
         return {**run.summary, "already_done": True}, GalaxyClassifier.load(run.folder / "model")
     torch.manual_seed(settings.fit.seed)
     network = make_network(settings.network, len(classes))
-    if start is not None:
-        _adopt(network, start, settings.network, classes)
     weights = torch.ones(len(classes))
     if settings.class_weights:
         drawn = np.bincount(train.labels, weights=drawing_probabilities(train, settings), minlength=len(classes))
@@ -268,18 +264,18 @@ def continue_training(
         target="classes",
         network=settings.network,
         outputs=classes,
-        size=train.pixels.shape[-1],
+        size=train.size,
         training={
             **(about or {}),
             "settings": json.loads(settings.model_dump_json()),
-            "galaxies": np.bincount(train.labels[~train.dreamed], minlength=len(classes)).tolist(),
-            "dreams": np.bincount(train.labels[train.dreamed], minlength=len(classes)).tolist(),
+            "galaxies": np.bincount(train.labels[~train.synthetic], minlength=len(classes)).tolist(),
+            "synthetic": np.bincount(train.labels[train.synthetic], minlength=len(classes)).tolist(),
             "held_out": held_out.counts(len(classes)).tolist(),
             "data_hash": identity.content_hash(),
             "images_seen": result["images_seen"],
         },
     )
-    logits = TrainedNetwork(network, record).outputs(held_out.pixels)
+    logits = TrainedNetwork(network, record).outputs(held_out.images)
     record = record.model_copy(update={"temperature": calibration.temperature(logits, held_out.labels)})
     classifier = GalaxyClassifier(network, record)
     classifier.save(run.folder / "model")
@@ -298,7 +294,7 @@ def averaged(network: nn.Module, run: Run) -> nn.Module:
     return network.eval()
 
 
-def _check(train: Examples, held_out: Examples, classes: tuple[str, ...]) -> None:
+def _check(train: GalaxySet, held_out: GalaxySet, classes: tuple[str, ...]) -> None:
     if not len(train):
         raise InputError("training: there are no galaxies")
     for name, examples in (("training", train), ("held-out", held_out)):
@@ -310,21 +306,13 @@ def _check(train: Examples, held_out: Examples, classes: tuple[str, ...]) -> Non
     only = set(train.labels.tolist())
     if len(only) < 2:
         raise InputError(f"training: every galaxy is of class {classes[only.pop()]!r}; a classifier needs two classes")
-    if len(held_out) and held_out.pixels.shape[1:] != train.pixels.shape[1:]:
-        raise InputError(
-            f"held-out: images of {held_out.pixels.shape[-1]} px; those of the training have {train.pixels.shape[-1]}"
-        )
+    if len(held_out) and held_out.size != train.size:
+        raise InputError(f"held-out: images of {held_out.size} px; those of the training have {train.size}")
 
 
-def _adopt(network: nn.Module, start: GalaxyClassifier, settings: ClassifierNetwork, classes: tuple[str, ...]) -> None:
-    if start.record.network != settings or start.classes != classes:
-        raise InputError("training: the classifier to start from has another network or other classes")
-    network.load_state_dict(start.network.state_dict())
-
-
-def _hash(examples: Examples) -> str:
+def _hash(examples: GalaxySet) -> str:
     """16 hex digits over pixels, labels, ids and kinds."""
     total = hashlib.sha256("\n".join(examples.ids).encode())
-    for values in (examples.pixels.contiguous().numpy(), examples.labels, examples.dreamed):
+    for values in (examples.images, examples.labels, examples.synthetic):
         total.update(np.ascontiguousarray(values).data)
     return total.hexdigest()[:16]

@@ -22,7 +22,7 @@ from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.training.ema import swapped
 from galaxysd.training.fit import Batch
-from galaxysd.types import Floats
+from galaxysd.types import Floats, Pixels
 
 Likelihood = Literal["dirichlet-multinomial", "beta-binomial"]
 
@@ -126,17 +126,17 @@ class VoteClassifier(TrainedNetwork):
         assert self.record.tree is not None  # of target votes
         return self.record.tree
 
-    def fractions(self, pixels: Tensor | npt.NDArray[np.uint8], orientations: int = 8) -> tuple[Floats, Floats]:
+    def fractions(self, images: Pixels, orientations: int = 8) -> tuple[Floats, Floats]:
         """What share of the people who reach a question would give each answer.
 
         Args:
-            pixels: uint8 [N, 3, S, S].
+            images: uint8 [N, S, S, 3].
             orientations: turns and flips of each image that the outputs are averaged over, 1 to 8.
 
         Returns:
             Expected fractions [N, A], and the deviation of the Dirichlet distribution about them [N, A].
         """
-        concentration = losses.concentrations(torch.from_numpy(self.outputs(pixels, orientations))).numpy()
+        concentration = losses.concentrations(torch.from_numpy(self.outputs(images, orientations))).numpy()
         expected, deviation = np.empty_like(concentration), np.empty_like(concentration)
         for place in self.tree.slices:
             total = concentration[:, place].sum(axis=1, keepdims=True)
@@ -155,7 +155,7 @@ def fraction_errors(
         questions with fewer than 10 such galaxies are left out.
     """
     parts = [held_out.take(block) for block in np.split(np.arange(len(held_out)), range(256, len(held_out), 256))]
-    read = np.concatenate([classifier.fractions(part["images"])[0] for part in parts])
+    read = np.concatenate([classifier.fractions(part["images"].permute(0, 2, 3, 1).numpy())[0] for part in parts])
     true = np.concatenate([part["fractions"].numpy() for part in parts])
     sure = np.concatenate([part["known"].numpy() for part in parts]) & ~(held_out.votes < least_votes)
     found = {}

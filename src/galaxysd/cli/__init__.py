@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from galaxysd.cli import augment, data, dream, evaluate, search, vet  # noqa: F401 - their verbs register themselves
+from galaxysd.cli import augment, data, dream, evaluate, search, vet, words  # noqa: F401 - they register themselves
 from galaxysd.cli.shared import app
 from galaxysd.errors import InputError
 

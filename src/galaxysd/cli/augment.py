@@ -37,7 +37,7 @@ def augment(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Do dreamed galaxies make a better classifier? Train with and without them, and report. Resumes."""
+    """Do synthetic galaxies make a better classifier? Train with and without them, and report. Resumes."""
     from galaxysd.augmentation.experiment import augment as experiment
     from galaxysd.augmentation.plan import AugmentSettings
     from galaxysd.augmentation.report import summary, write_report
@@ -61,7 +61,7 @@ def augment(
         plan_only=plan,
     )
     if plan:
-        show({"runs": len(planned.cells), "seconds": planned.seconds}, as_json, "")
+        show({"runs": len(planned.runs), "seconds": planned.seconds}, as_json, "")
         return
     report = write_report(out)
     show(

@@ -1,6 +1,7 @@
 """Verbs of the generator: demo, prompt, generate, train."""
 
 import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,7 +13,11 @@ from galaxysd.errors import InputError
 
 if TYPE_CHECKING:
     from galaxysd.diffusion.perceptual import FeatureMaps, PerceptualSettings
+    from galaxysd.diffusion.pipeline import GalaxyPipeline
+    from galaxysd.generation.table import Requests
     from galaxysd.settings import Settings
+
+REMARKED = 24  # prompts of a `generate` that are remarked on
 
 
 @app.command
@@ -47,7 +52,9 @@ def prompt(text: str, /, *, model: Model = "mini", as_json: AsJson = False) -> N
     from galaxysd.prompts import explain, render
 
     pipeline = GalaxyPipeline.from_pretrained(model)
-    explanation = explain(text, pipeline.vocabulary, pipeline.record.evidence or None)
+    record = pipeline.record
+    frames = record.evidence_by_survey or None
+    explanation = explain(text, pipeline.vocabulary, record.evidence or None, frames)
     if as_json:
         show(explanation.model_dump(mode="json"), True, "")
         return
@@ -83,8 +90,9 @@ def generate(
     from galaxysd.generation.table import Requests
 
     requests = (Requests.read(table, n) if table is not None else Requests.of(prompts, n)).limited(limit)
+    pipeline = GalaxyPipeline.from_pretrained(model, device=device)
     report = dream(
-        GalaxyPipeline.from_pretrained(model, device=device),
+        pipeline,
         requests,
         out=out,
         model=model,
@@ -94,9 +102,27 @@ def generate(
         guidance=guidance,
         sampler=sampler,
     )
+    _print_remarks(pipeline, requests)
     made = f"{counted(report.galaxies, 'galaxy', 'galaxies')} of {counted(report.prompts, 'prompt', 'prompts')}"
     what = f"{made} in {report.seconds:g} s" if not report.already_done else f"already done: {made}"
     show(report.model_dump(mode="json"), as_json, f"{what}\nmanifest  {report.manifest}\nsheet     {report.sheet}")
+
+
+def _print_remarks(pipeline: "GalaxyPipeline", requests: "Requests") -> None:
+    """Say on stderr what `galaxysd prompt` would remark, once for each of the first prompts."""
+    from galaxysd.prompts import notes
+
+    prompts = requests.frame["prompt"].unique(maintain_order=True)
+    for prompt in prompts.head(REMARKED):
+        record = pipeline.record
+        remarks = notes(
+            pipeline.understand(prompt), pipeline.vocabulary, record.evidence or None, record.evidence_by_survey or None
+        )
+        if remarks:
+            print(prompt or "(any galaxy)", *(f"  {remark}" for remark in remarks), sep="\n", file=sys.stderr)
+    if len(prompts) > REMARKED:
+        more = counted(len(prompts) - REMARKED, "more prompt", "more prompts")
+        print(f'{more}: see `galaxysd prompt "..."`', file=sys.stderr)
 
 
 @app.command

@@ -101,7 +101,7 @@ def evaluate(
     from galaxysd.evaluation.report import summary, write_page
     from galaxysd.evaluation.sweep import SweepSettings
     from galaxysd.evaluation.sweep import sweep as try_settings
-    from galaxysd.evaluation.two_models import TwinSettings, compare_twins
+    from galaxysd.evaluation.two_models import TwoModelSettings, compare_two_models
 
     settings = EvaluationSettings.parse({"n": n, "seed": seed}, "evaluation")
     judging, own = load_encoder(encoder), None if images is not None else model or "mini"
@@ -116,7 +116,7 @@ def evaluate(
         guidance=guidance,
         sampler=sampler,
     )
-    swept, twins = None, None
+    swept, compared = None, None
     cache = out.parent / "evaluation-cache"  # where the report keeps what it measured of real galaxies
     if sweep:
         if own is None:
@@ -125,7 +125,7 @@ def evaluate(
             data, out / "sweep", model=own, encoder=judging, settings=settings, grid=SweepSettings(), cache=cache
         )
     if two_models is not None:
-        twins = compare_twins(data, out / "twins", models=two_models, settings=TwinSettings(seed=seed))
-    page = write_page(report, out, swept=swept, twins=twins)
-    text = f"{summary(report, twins)}\nthe report is at {page.resolve()}"
+        compared = compare_two_models(data, out / "two_models", models=two_models, settings=TwoModelSettings(seed=seed))
+    page = write_page(report, out, swept=swept, two_models=compared)
+    text = f"{summary(report, compared)}\nthe report is at {page.resolve()}"
     show(report.model_dump(mode="json"), as_json, text)

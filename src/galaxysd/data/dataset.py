@@ -29,7 +29,7 @@ from galaxysd.data.decode import BadImage, decode
 from galaxysd.data.framing import Framing
 from galaxysd.errors import InputError
 from galaxysd.io import replacing, sha256_of
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Pixels
 
 FORMAT = 1
@@ -37,14 +37,14 @@ INFO, CATALOG, REJECTED = "dataset.json", "catalog.parquet", "rejected.parquet"
 BATCH = 256  # images read at once
 
 
-class FileInfo(Settings):
+class FileInfo(FrozenModel):
     """Size and checksum of one file of the dataset."""
 
     bytes: int = Field(ge=0, description="size, bytes")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content")
 
 
-class DatasetInfo(Settings):
+class DatasetInfo(FrozenModel):
     """Content of `dataset.json`."""
 
     format: int = Field(description="version of this layout")

@@ -57,8 +57,3 @@ def match(ids_a: list[str], a: Thumbnails, ids_b: list[str], b: Thumbnails, thre
         for one, two in np.argwhere(correlation > threshold):
             rows.append((ids_a[start + one], ids_b[two], float(correlation[one, two])))
     return pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String, "correlation": pl.Float64}, orient="row")
-
-
-def same_pixels(a: Dataset, b: Dataset, threshold: float = SAME) -> pl.DataFrame:
-    """Galaxies that are in both datasets: columns `a`, `b` (ids) and `correlation`, in the order of `a`."""
-    return match(*dataset_thumbnails(a), *dataset_thumbnails(b), threshold)

@@ -1,19 +1,15 @@
 """How much sky a picture shows and on how many pixels: central crop, then one resize rule, for every image in GalaxySD.
 
-In goes a decoded picture, out comes uint8 `[size, size, 3]`; `to_float` and `to_uint8` are the only bridge between
-pixels and the float arrays `[B, 3, H, W]` in [-1, 1] that networks see.
+In goes a decoded picture, out comes uint8 `[size, size, 3]`.
 """
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from pydantic import Field
 
 from galaxysd.data.decode import BadImage
 from galaxysd.settings import Settings
 from galaxysd.types import Pixels
-
-Floats = npt.NDArray[np.float32]
 
 
 class Framing(Settings):
@@ -58,26 +54,3 @@ def resize(pixels: Pixels, size: int) -> Pixels:
     """The one resize rule (see `Framing.apply`): uint8 `[S, S, 3]` to `[size, size, 3]`."""
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
-
-
-def to_float(pixels: Pixels) -> Floats:
-    """uint8 `[B, H, W, 3]` in 0..255 to float32 `[B, 3, H, W]` in [-1, 1]."""
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(127.5) - np.float32(1)
-
-
-def to_uint8(values: npt.NDArray[np.floating]) -> Pixels:
-    """Inverse of `to_float`: clipped to [-1, 1], rounded to the nearest of 256 levels.
-
-    Args:
-        values: float `[B, 3, H, W]`.
-
-    Returns:
-        uint8 `[B, H, W, 3]`.
-
-    Raises:
-        ValueError: a value is not a finite number.
-    """
-    if not np.isfinite(values).all():
-        raise ValueError("to_uint8: values that are not finite numbers have no pixel level")
-    levels = np.rint((np.clip(values, -1, 1) + 1) * 127.5)
-    return np.ascontiguousarray(levels.astype(np.uint8).transpose(0, 2, 3, 1))

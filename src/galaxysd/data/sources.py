@@ -1,6 +1,6 @@
-"""Where image files come from: a folder or a tar archive, read by name and one at a time; and how archives are fetched.
+"""Where image files come from: a folder or a tar archive, read by name and one at a time.
 
-In goes a path (or an address and a checksum), out come the bytes of single files. An archive is never unpacked, and
+In goes a path, out come the bytes of single files. An archive is never unpacked, and
 members that a hostile archive could use (links, devices, names that leave the folder) are refused with a reason.
 """
 
@@ -10,18 +10,15 @@ import hashlib
 import os
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 import weakref
 import zlib
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, Self
-from urllib.parse import urlsplit
 
 from galaxysd.data.decode import BadImage
 from galaxysd.errors import InputError
-from galaxysd.io import replacing, sha256_of
+from galaxysd.io import sha256_of
 
 MAX_BYTES = 64 * 2**20  # of one image file
 
@@ -156,47 +153,6 @@ class ImageSource:
             self.refused[name] = "the archive holds several files of this name"
         elif not PurePosixPath(name).name.startswith("."):
             self._places[name] = (member.offset_data, member.size)
-
-
-def download(url: str, path: str | Path, sha256: str, *, timeout: float = 60) -> Path:
-    """Fetch a file once and check it; a file that is already there with the right checksum is kept.
-
-    Args:
-        url: `https:`, `http:` or `file:` address.
-        path: where to put it; appears only when complete and correct.
-        sha256: expected SHA-256, 64 hex digits.
-        timeout: seconds without an answer after which the download fails.
-
-    Raises:
-        InputError: the address cannot be read, the checksum differs, or the disk is full.
-    """
-    path = Path(path)
-    if urlsplit(url).scheme not in ("https", "http", "file"):
-        raise InputError(f"{url}: expected an address that starts with https:, http: or file:")
-    if path.exists():
-        if sha256_of(path) == sha256.lower():
-            return path
-        raise InputError(f"{path}: exists with another checksum than {sha256}; remove it to download it again")
-    digest = hashlib.sha256()
-    with replacing(path) as partial, partial.open("wb") as file:
-        try:
-            response = urllib.request.urlopen(url, timeout=timeout)
-        except (urllib.error.URLError, TimeoutError, ValueError) as error:
-            raise InputError(f"{url}: cannot be downloaded ({getattr(error, 'reason', error)})") from None
-        with response:
-            while chunk := _read_response(response, url):
-                digest.update(chunk)
-                file.write(chunk)
-        if digest.hexdigest() != sha256.lower():
-            raise InputError(f"{url}: SHA-256 is {digest.hexdigest()}, expected {sha256}")
-    return path
-
-
-def _read_response(response: IO[bytes], url: str) -> bytes:
-    try:
-        return response.read(_CHUNK)
-    except OSError as error:
-        raise InputError(f"{url}: the download broke off ({error})") from None
 
 
 def _uncompressed(path: Path) -> IO[bytes]:

@@ -1,13 +1,15 @@
 """The autoencoder: images to latents of a quarter of the side, and back.
 
-In: images [B, 3, S, S] in [-1, 1]. Out: latents [B, C, S/4, S/4] with zero mean and unit variance in each channel over
-the training galaxies; the decoder brings back the mean image that the latents allow. What they cannot hold, the grain of
-the sky above all, is drawn by `grain.py`.
+In: images [B, 3, S, S] in [-1, 1]. Out: latents [B, C, S/4, S/4] with zero mean and unit variance in each channel
+over the training galaxies; the decoder brings back the mean image that the latents allow. What they cannot hold, the
+grain of the sky above all, is drawn by `grain.py`.
 
 No condition ever reaches it, so it cannot learn a mark of a class, and the variety of galaxies is left to the flow.
-Source: latent diffusion (Rombach et al. 2022, arXiv 2112.10752), here without a sampled code: a little Gaussian noise on
-the latents while training keeps them smooth.
+Source: latent diffusion (Rombach et al. 2022, arXiv 2112.10752), here without a sampled code: a little Gaussian noise
+on the latents while training keeps them smooth.
 """
+
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -25,7 +27,9 @@ class AutoencoderSettings(Settings):
 
     size: int = Field(default=64, ge=8, multiple_of=FACTOR, description="image side in pixels")
     channels: int = Field(default=4, ge=1, description="C, channels of the latents")
-    widths: tuple[int, int] = Field(default=(96, 192), description="channels at half and at a quarter of the side")
+    widths: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
+        default=(96, 192), description="channels at half and at a quarter of the side"
+    )
     last: int = Field(default=32, ge=1, description="channels at full resolution")
 
     @property
@@ -46,7 +50,8 @@ class ResidualBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[B, C, h, w] -> the same."""
         branch = self.conv_out(functional.silu(self.conv_in(functional.silu(features))))
-        return features + self.gain.to(features.dtype) * branch
+        stream: Tensor = features + self.gain.to(features.dtype) * branch
+        return stream
 
 
 class Autoencoder(nn.Module):
@@ -91,7 +96,7 @@ class Autoencoder(nn.Module):
         )
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, images: Tensor) -> Tensor:
         """[B, 3, S, S] in [-1, 1] -> latents [B, C, S/4, S/4] float32."""

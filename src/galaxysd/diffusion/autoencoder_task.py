@@ -1,11 +1,12 @@
 """The autoencoder as a task for training/fit.py.
 
-    loss = a |y - x| + p sum over maps |f(y) / rms f(y) - f(x) / rms f(x)|^2 + c max-margin critic + k (mean^2 + (var - 1)^2)
+    loss = a |y - x| + p mean over maps |f(y) / rms f(y) - f(x) / rms f(x)|^2 + c critic + k (mean^2 + (var - 1)^2)
 
 x is the image, y its reconstruction from latents with a little Gaussian noise. The terms: absolute error; what a frozen
 vision network sees (LPIPS: Zhang et al. 2018, arXiv 1801.03924), so that arms, bars and lanes count for more than their
-light; a small patch critic with spectral normalisation (Miyato et al. 2018, arXiv 1802.05957; hinge loss), which comes in
-after part of the training and sees reconstructions only, never a condition; latents near zero mean and unit variance.
+light; a small patch critic with spectral normalisation (Miyato et al. 2018, arXiv 1802.05957; hinge loss), which comes
+in after part of the training and sees reconstructions only, never a condition; latents near zero mean and unit
+variance (k is small: several processes take these statistics over their own rows, not over the whole batch).
 """
 
 from pathlib import Path
@@ -67,7 +68,8 @@ class Critic(nn.Module):
         ):
             conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2)
             layers += [spectral_norm(conv), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers[:-1]).to(memory_format=torch.channels_last)
+        self.layers = nn.Sequential(*layers[:-1])
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, S, S] in [-1, 1] -> one value a patch."""

@@ -38,6 +38,11 @@ class Condition:
         """Nothing known but the survey: the direction that guidance steers away from."""
         return Condition(torch.zeros_like(self.fractions), torch.zeros_like(self.known), self.survey)
 
+    def joined(self, other: "Condition") -> "Condition":
+        """The galaxies of this batch, then those of another."""
+        pairs = ((self.fractions, other.fractions), (self.known, other.known), (self.survey, other.survey))
+        return Condition(*(torch.cat(pair) for pair in pairs))
+
     def __getitem__(self, rows: slice) -> "Condition":
         """Some galaxies of the batch."""
         return Condition(self.fractions[rows], self.known[rows], self.survey[rows])

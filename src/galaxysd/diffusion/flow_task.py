@@ -21,6 +21,7 @@ from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.guidance import GuidanceSettings, GuidedDenoiser
 from galaxysd.diffusion.samplers import sample
 from galaxysd.errors import InputError
+from galaxysd.nn import normalise_weights
 from galaxysd.prompts import Morphology, Vocabulary, parse
 from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.settings import Settings
@@ -124,6 +125,7 @@ class FlowTask:
     def snapshot(self, weights: dict[str, Tensor], folder: Path, images_seen: int) -> dict[str, float]:
         """Held-out loss of the averaged weights, and `samples-<images>.png`, always from the same noise."""
         with swapped(self.denoiser, weights):
+            normalise_weights(self.denoiser)  # an average of unit vectors is shorter than one
             measured = {f"held_out_{level:+.0f}": self._held_out(level) for level in HELD_OUT_LEVELS}
             measured["held_out"] = sum(measured.values()) / len(measured)
             if self.sheet:

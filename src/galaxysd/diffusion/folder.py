@@ -196,9 +196,9 @@ def _read_weights(path: Path, network: nn.Module) -> None:
     try:
         tensors: dict[str, Tensor] = load(path.read_bytes())
         network.load_state_dict({key: value.float() for key, value in tensors.items()})
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
-    broken = [key for key, value in tensors.items() if not bool(value.isfinite().all())]
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())[:300]})") from None
+    broken = [key for key, value in tensors.items() if not (value.is_floating_point() and bool(value.isfinite().all()))]
     if broken:
         raise InputError(f"{path}: {broken[0]} holds values that are not finite; the weights are damaged")
 
@@ -239,7 +239,8 @@ def _open(folder: Path) -> tuple[ModelConfig, ModelRecord]:
     refuse_incomplete(folder, "a model", (RECORD,), WEIGHTS)
     values = read_json(folder / RECORD)
     if (found := values.get("format")) != FORMAT:
-        wanted = "it draws pixels; train it anew, or use it with galaxysd 0.1" if found == 1 else "it is newer"
+        former = "it draws pixels; train it anew, or use it with galaxysd 0.1"
+        wanted = former if found == 1 else "another version of galaxysd wrote it"
         raise InputError(f"{folder / RECORD}: format {found} is not the one this version reads ({FORMAT}): {wanted}")
     record = ModelRecord.parse(values, str(folder / RECORD))
     refuse_incomplete(folder, "a model", (CONFIG, AUTOENCODER, *record.sha256), WEIGHTS)
@@ -298,7 +299,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no text, no JSON, numbers too long, nested too deep
         raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object")

@@ -1,8 +1,8 @@
 """Training latents: every galaxy of a pool through the encoder once, in all eight orientations.
 
-In: a `GalaxyPool` and an autoencoder. Out: a flat file of fp16 latents [8, N, C, h, w] in the run folder, read at random,
-and a note beside it of which weights and which galaxies it holds. A file of other weights or galaxies is never used.
-The encoder is no exact symmetry of the square, so a turned image has latents of its own.
+In: a `GalaxyPool` and an autoencoder. Out: a flat file of fp16 latents [8, N, C, h, w] in the run folder, read at
+random, and a note beside it of which weights and which galaxies it holds. A file of other weights or galaxies is never
+used. The encoder is no exact symmetry of the square, so a turned image has latents of its own.
 """
 
 import hashlib
@@ -18,8 +18,9 @@ from torch import Tensor
 
 from galaxysd.diffusion.autoencoder import Autoencoder, to_unit
 from galaxysd.diffusion.data import GalaxyPool, dihedral
+from galaxysd.diffusion.folder import read_json
 from galaxysd.errors import InputError
-from galaxysd.runs import write_atomically
+from galaxysd.io import write_atomically
 
 ORIENTATIONS = 8
 CHUNK = 64  # galaxies encoded together
@@ -48,8 +49,8 @@ class LatentPool:
         shape = autoencoder.settings
         if pool.size != shape.size:
             raise InputError(
-                f"the datasets have images of {pool.size} px, the autoencoder reads {shape.size} px; build the datasets "
-                f"with --size {shape.size}"
+                f"the datasets have images of {pool.size} px, the autoencoder reads {shape.size} px; "
+                f"build the datasets with --size {shape.size}"
             )
         self.pool = pool
         size = shape.latent_size
@@ -57,7 +58,7 @@ class LatentPool:
         note = {"autoencoder": weights, "galaxies": _identity(pool), "shape": list(dimensions)}
         beside = path.with_name(path.name + ".json")
         if beside.is_file():
-            if json.loads(beside.read_text(encoding="utf-8")) != note:
+            if read_json(beside) != note:
                 raise InputError(f"{path}: holds latents of another autoencoder or of other galaxies; delete it")
             if not path.is_file() or path.stat().st_size != 2 * int(np.prod(dimensions)):
                 raise InputError(f"{path}: is cut short; delete it and {beside.name}")
@@ -96,19 +97,19 @@ def _identity(pool: GalaxyPool) -> str:
 def _write(path: Path, pool: GalaxyPool, autoencoder: Autoencoder, dimensions: tuple[int, ...]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     device = next(autoencoder.parameters()).device
+    one = 2 * int(np.prod(dimensions[2:]))  # bytes of a galaxy
+    starts = range(0, len(pool), CHUNK)
+    console = Console(stderr=True)
     try:
-        latents = np.memmap(temporary, np.float16, "w+", shape=dimensions)
-        starts = range(0, len(pool), CHUNK)
-        console = Console(stderr=True)
-        for start in track(starts, "encoding", console=console, disable=not console.is_terminal, transient=True):
-            rows: npt.NDArray[np.int64] = np.arange(start, min(len(pool), start + CHUNK))
-            images = pool.images(rows)
-            for orientation in range(ORIENTATIONS):
-                turned = dihedral(images, torch.full((len(images),), orientation))
-                encoded = autoencoder.encode(to_unit(turned).to(device))
-                latents[orientation, rows] = encoded.cpu().numpy().astype(np.float16)
-        latents.flush()
-        del latents
+        with temporary.open("wb") as file:  # not through a memory map, where a full disk kills without a word
+            for start in track(starts, "encoding", console=console, disable=not console.is_terminal, transient=True):
+                rows: npt.NDArray[np.int64] = np.arange(start, min(len(pool), start + CHUNK))
+                images = pool.images(rows)
+                for orientation in range(ORIENTATIONS):
+                    turned = dihedral(images, torch.full((len(images),), orientation))
+                    encoded = autoencoder.encode(to_unit(turned).to(device)).cpu().numpy()
+                    file.seek((orientation * len(pool) + start) * one)
+                    file.write(np.ascontiguousarray(encoded, np.float16).tobytes())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -1,14 +1,14 @@
 """The latent denoiser: a magnitude-preserving U-Net over the latents of an autoencoder, conditioned on a morphology.
 
-In: noisy latents [B, C, h, w], their noise level [B], answer fractions [B, A], known questions [B, Q], survey index [B].
-Out: the raw network output F [B, C, h, w]; `flow.py` turns it into denoised latents.
+In: noisy latents [B, C, h, w], their noise level [B], answer fractions [B, A], known questions [B, Q], survey index
+[B]. Out: the raw network output F [B, C, h, w]; `flow.py` turns it into denoised latents.
 
 The noisy latents also reach the last convolution directly, so that noise need not squeeze through the network.
 Source: U-Net with skip connections (Ronneberger et al. 2015; Ho et al. 2020) of the layers in `galaxysd.nn` (EDM2).
 """
 
 import math
-from typing import Self
+from typing import Annotated, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -36,7 +36,9 @@ class NetworkSettings(Settings):
 
     size: int = Field(default=16, ge=2, description="side of the latents")
     channels: int = Field(default=4, ge=1, description="C, channels of the latents")
-    widths: tuple[int, ...] = Field(default=(128, 192, 256), min_length=1, description="channels at each level")
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(128, 192, 256), min_length=1, description="channels at each level"
+    )
     blocks: int = Field(default=2, ge=1, description="residual blocks per level, on the way down and on the way up")
     attention_from: int = Field(default=1, ge=0, description="first level with self-attention")
     embedding: int = Field(default=256, ge=8, description="width of the condition embedding")
@@ -156,7 +158,7 @@ class GalaxyUNet(nn.Module):
 
     def forward(self, latents: Tensor, level: Tensor, fractions: Tensor, known: Tensor, survey: Tensor) -> Tensor:
         """[B, C, h, w], [B], [B, A], [B, Q], [B] -> F [B, C, h, w] float32."""
-        if self.training:
+        if self.training and torch.is_grad_enabled():  # whoever only looks must leave no trace
             normalise_weights(self)
         condition = self.condition(level, fractions, known, survey)
         latents = latents.to(fast_precision(latents.device)).contiguous(memory_format=torch.channels_last)
@@ -177,4 +179,5 @@ class GalaxyUNet(nn.Module):
             for block in self.up[depth * blocks : (depth + 1) * blocks]:
                 features = block(torch.cat([features, skips.pop()], dim=1), condition)
         raw = self.conv_out(torch.cat([features, self.gate(latents, condition)], dim=1))
-        return raw.float() * self.gain
+        drawn: Tensor = raw.float() * self.gain
+        return drawn

@@ -8,6 +8,9 @@ Every galaxy has a seed of its own and is computed in a batch of one fixed shape
 among a million.
 """
 
+import base64
+import io
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +29,7 @@ from galaxysd.diffusion.guidance import GuidedDenoiser, rarest_answer
 from galaxysd.diffusion.samplers import Watch, sample
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology, Vocabulary, caption, parse
+from galaxysd.prompts.frame import pick_survey
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -41,21 +45,50 @@ class Wish:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Galaxies:
-    """Dreamed galaxies.
+    """Generated galaxies; has a length, can be indexed and sliced, and shows itself in a notebook.
 
     Attributes:
         images: uint8 [N, S, S, 3].
         wishes: the wish behind each.
+
+    Example:
+        >>> galaxies = GalaxyPipeline.from_pretrained("mini")("ring galaxy", n=4)
+        >>> len(galaxies), galaxies[:2].images.shape
+        (4, (2, 64, 64, 3))
     """
 
     images: Pixels
     wishes: tuple[Wish, ...]
 
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, which: int | slice) -> "Galaxies":
+        """One galaxy or some of them, as `Galaxies`."""
+        rows = slice(which, which + 1 or None) if isinstance(which, int) else which
+        if isinstance(which, int) and not -len(self) <= which < len(self):
+            raise IndexError(f"galaxy {which} of {len(self)}")
+        return Galaxies(self.images[rows], self.wishes[rows])
+
+    def __repr__(self) -> str:
+        side = self.images.shape[1]
+        return f"Galaxies({len(self)} of {side} x {side} px)"
+
     def pil(self) -> list[Image.Image]:
         """The galaxies as PIL images."""
         return [Image.fromarray(image) for image in self.images]
+
+    def _repr_html_(self) -> str:
+        """Up to 64 galaxies in a row of pictures, for notebooks."""
+        tags = []
+        for image in self.pil()[:64]:
+            buffer = io.BytesIO()
+            image.save(buffer, "PNG")
+            data = base64.b64encode(buffer.getvalue()).decode("ascii")
+            tags.append(f'<img alt="galaxy" width="128" src="data:image/png;base64,{data}">')
+        return "".join(tags)
 
 
 class GalaxyPipeline:
@@ -86,8 +119,9 @@ class GalaxyPipeline:
 
     def save_pretrained(self, folder: str | Path, *, card: str = "") -> None:
         """Write the model as a folder that `from_pretrained` reads."""
-        parts = {"autoencoder": self.autoencoder, "denoiser": self.denoiser, "grain": self.grain}
-        save_model(Path(folder), self.record, card, **parts)
+        save_model(
+            Path(folder), self.record, card, autoencoder=self.autoencoder, denoiser=self.denoiser, grain=self.grain
+        )
 
     @property
     def size(self) -> int:
@@ -103,6 +137,11 @@ class GalaxyPipeline:
         morphology = parse(prompt, self.vocabulary) if isinstance(prompt, str) else prompt
         morphology.check(self.record.tree)
         return morphology
+
+    def framed(self, morphology: Morphology) -> Morphology:
+        """A morphology with the survey to draw it in: its own, or the one whose galaxies show it best."""
+        picked = pick_survey(morphology, self.record.evidence_by_survey, self.vocabulary).survey
+        return morphology if picked == morphology.survey else morphology.model_copy(update={"survey": picked})
 
     def caption(self, morphology: Morphology) -> str:
         """The canonical prompt for a morphology."""
@@ -138,8 +177,11 @@ class GalaxyPipeline:
         steps: int | None = None,
         guidance: float | None = None,
         sampler: str | None = None,
+        watch: Watch | None = None,
     ) -> Galaxies:
         """Dream `n` galaxies of each prompt; galaxy i (counted over all) has seed `seed` + i.
+
+        A prompt that names no survey is drawn in the frame of the survey that shows it best (prompts/frame.py).
 
         Args:
             prompt: a prompt, a morphology, or several of them.
@@ -148,20 +190,28 @@ class GalaxyPipeline:
             steps: noise levels, default from the model.
             guidance: guidance scale, 1 for none, default from the model.
             sampler: euler, heun or dpm++2m, default from the model.
+            watch: called after every step of a batch with the step (from 1), the number of steps and the latents
+                expected so far (`preview` makes images of them); True stops. It changes no pixel.
 
         Raises:
             InputError: a prompt or a value that makes no sense.
+            Cancelled: `watch` asked to stop.
         """
+        n, seed = whole(n, "n"), whole(seed, "seed")
         if n < 1:
             raise InputError(f"n must be at least 1, not {n}")
         check_seed(seed)
         prompts = [prompt] if isinstance(prompt, str | Morphology) else list(prompt)
-        morphologies = [self.understand(one) for one in prompts for _ in range(n)]
+        if not prompts:
+            raise InputError("no prompt was given")
+        morphologies = [self.framed(self.understand(one)) for one in prompts for _ in range(n)]
         wishes = tuple(Wish(morphology, seed + index) for index, morphology in enumerate(morphologies))
         settings = self.sampling(steps=steps, guidance=guidance, sampler=sampler)
-        return Galaxies(np.concatenate([images for _, images in self.dream(wishes, settings)]), wishes)
+        return Galaxies(np.concatenate([images for _, images in self.dream(wishes, settings, watch=watch)]), wishes)
 
-    def dream(self, wishes: Iterable[Wish], settings: SamplingSettings) -> Iterator[tuple[tuple[Wish, ...], Pixels]]:
+    def dream(
+        self, wishes: Iterable[Wish], settings: SamplingSettings, *, watch: Watch | None = None
+    ) -> Iterator[tuple[tuple[Wish, ...], Pixels]]:
         """Dream any number of galaxies, a batch at a time.
 
         Yields:
@@ -169,7 +219,7 @@ class GalaxyPipeline:
         """
         remaining = iter(wishes)
         while batch := tuple(islice(remaining, BATCH)):
-            yield batch, self._dream_batch(batch, settings)
+            yield batch, self._dream_batch(batch, settings, watch)
 
     @torch.inference_mode()
     def _dream_batch(self, wishes: tuple[Wish, ...], settings: SamplingSettings, watch: Watch | None = None) -> Pixels:
@@ -194,6 +244,27 @@ class GalaxyPipeline:
         pixels = to_pixels(images[: len(wishes)]).permute(0, 2, 3, 1)
         return np.ascontiguousarray(pixels.cpu().numpy())
 
+    def to(self, device: str | torch.device) -> Self:
+        """Move the networks to a device, and return the pipeline.
+
+        Raises:
+            InputError: unknown, or not present on this machine.
+        """
+        target = find_device(str(device))
+        for network in (self.denoiser, self.autoencoder, self.grain):
+            if network is not None:
+                network.to(target)
+        return self
+
+    def __repr__(self) -> str:
+        surveys = ", ".join(self.denoiser.surveys)
+        return f"GalaxyPipeline({self.size} px, surveys {surveys}, model {self.model_hash})"
+
+    @torch.inference_mode()
+    def preview(self, latents: torch.Tensor) -> Pixels:
+        """What latents [B, C, h, w] look like without grain, uint8 [B, S, S, 3]: for pictures while sampling."""
+        return to_pixels(self.autoencoder.decode(latents)).permute(0, 2, 3, 1).cpu().numpy()
+
     @torch.inference_mode()
     def render(self, latents: torch.Tensor, condition: Condition, grain_noise: torch.Tensor) -> torch.Tensor:
         """Latents [B, C, h, w] -> images [B, 3, S, S] about in [-1, 1]: the decoder, then the grain stage."""
@@ -211,6 +282,18 @@ def galaxy_noise(seed: int, *shapes: tuple[int, int]) -> list[torch.Tensor]:
     return [torch.from_numpy(values) for values in drawn]
 
 
+def whole(value: object, name: str) -> int:
+    """A whole number, also of numpy's types.
+
+    Raises:
+        InputError: anything else.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"{name} must be a whole number, not {value!r}") from None
+
+
 def check_seed(seed: int) -> None:
     """Raises InputError unless 0 <= seed < 2^63."""
     if not 0 <= seed <= MAX_SEED:
@@ -225,7 +308,7 @@ def find_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()  # `meta` holds no numbers to copy
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {name!r} cannot be used ({str(error).splitlines()[0]})") from None
     return device

@@ -11,10 +11,9 @@ continued at will, and leaves RUN/model, with the averaged weights, whenever it 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from accelerate import Accelerator
 from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor
@@ -27,12 +26,14 @@ from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.flow_task import FlowTask, TaskSettings
 from galaxysd.diffusion.folder import (
+    GRAIN,
     Model,
     ModelRecord,
     SamplingSettings,
     SurveyInfo,
     load_autoencoder,
     load_model,
+    read_json,
     save_model,
 )
 from galaxysd.diffusion.grain import GrainNetwork, GrainSettings
@@ -45,12 +46,13 @@ from galaxysd.runs import Run
 from galaxysd.settings import RecipeSettings, Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.fit import Budget, Data, FitSettings, Task, fit
+from galaxysd.training.processes import processes
 
 
 class NetworkShape(Settings):
     """The part of `NetworkSettings` that a recipe chooses; the data and the autoencoder decide the rest."""
 
-    widths: tuple[int, ...] = Field(default=(128, 192, 256), min_length=1)
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(128, 192, 256), min_length=1)
     blocks: int = Field(default=2, ge=1)
     attention_from: int = Field(default=1, ge=0)
     embedding: int = Field(default=256, ge=8)
@@ -130,15 +132,21 @@ class _Training:
         images: int | None,
         minutes: float | None,
         limit: int | None,
+        size: int,
         start: str | None = None,
         autoencoder: str | None = None,
         features: str | None = None,
     ) -> None:
-        self.accelerator = Accelerator()
+        self.accelerator = processes()
         self.recipe = recipe
         self.datasets = [Dataset.open(folder) for folder in datasets]
         if not self.datasets:
             raise InputError("train needs at least one dataset (--data)")
+        if other := sorted({data.info.size for data in self.datasets} - {size}):
+            raise InputError(
+                f"the datasets have images of {other[0]} px, the autoencoder reads {size} px; "
+                f"build the datasets with --size {size}"
+            )
         self.identity = TrainingIdentity(
             recipe=recipe,
             datasets=tuple(f"{data.survey} {data.info.inputs}" for data in self.datasets),
@@ -147,7 +155,8 @@ class _Training:
             autoencoder=autoencoder,
             features=features,
         )
-        self.budget = Budget(images=images or recipe.images, minutes=minutes)
+        budget = {"images": recipe.images if images is None else images, "minutes": minutes}
+        self.budget = Budget.parse(budget, "train")
         folder = Path(out)
         with self.accelerator.main_process_first():  # one writes, the others find it
             self.run = Run.open(folder, self.identity)
@@ -157,9 +166,14 @@ class _Training:
 
     def finished(self) -> dict[str, Any] | None:
         """The summary of a run that is done and was not asked for more."""
-        summary = self.run.summary
-        done = summary is not None and (summary["images_seen"] >= self.budget.images or self.budget.minutes is not None)
-        return summary if done else None
+        done = self.run.folder / "done.json"
+        if not done.is_file():
+            return None
+        summary = read_json(done)
+        seen = summary.get("images_seen")
+        if not isinstance(seen, int):
+            raise InputError(f"{done}: is damaged; delete it, and the same command goes on")
+        return summary if seen >= self.budget.images or self.budget.minutes is not None else None
 
     def go(self, task: Task, data: Data, export: Callable[[Path, dict[str, Any]], None]) -> dict[str, Any]:
         """Train, then let the first process write RUN/model."""
@@ -175,8 +189,8 @@ class _Training:
         self.accelerator.wait_for_everyone()
         return summary
 
-    def told(self, result: dict[str, Any]) -> dict[str, Any]:
-        """This stage, for the record of the model."""
+    def report(self, result: dict[str, Any]) -> dict[str, Any]:
+        """What the record of the model says of this stage."""
         held_out = [line for line in self.run.metrics() if "held_out" in line]
         return {
             "recipe": json.loads(self.recipe.model_dump_json()),
@@ -246,6 +260,7 @@ def train(
     cpu = torch.device("cpu")
     earlier = None if start is None else load_model(start, cpu)
     encoder, encoder_record, weights = load_autoencoder(autoencoder if start is None else start, cpu)
+    _network(recipe, encoder, answers=1, questions=1, surveys=1)  # what cannot be built is refused before any work
     training = _Training(
         datasets,
         out,
@@ -253,32 +268,28 @@ def train(
         images=images,
         minutes=minutes,
         limit=limit,
+        size=encoder.settings.size,
         start=None if earlier is None else earlier.hash,
         autoencoder=weights,
     )
     if (summary := training.finished()) is not None:
         return summary
-    pool, shape = training.pool, encoder.settings
+    pool = training.pool
     encoder.to(training.accelerator.device).requires_grad_(False)
     with training.accelerator.main_process_first():
         latents = LatentPool(pool, encoder, weights, training.run.folder / "latents.bin")
-    network = NetworkSettings(
-        size=shape.latent_size,
-        channels=shape.channels,
-        answers=len(pool.tree.columns),
-        questions=len(pool.tree.questions),
-        surveys=len(pool.surveys),
-        **recipe.network.model_dump(),
-    )
+    answers, questions = len(pool.tree.columns), len(pool.tree.questions)
+    network = _network(recipe, encoder, answers=answers, questions=questions, surveys=len(pool.surveys))
     denoiser = GalaxyDenoiser(network, latents.spread(), pool.tree, pool.surveys)
     if earlier is not None:
         _adopt(denoiser, earlier.denoiser, str(start))
     task = FlowTask(denoiser, encoder, recipe.task, training.held_out)
-    grain = _grain_of(autoencoder if start is None else start, len(pool.surveys), pool.surveys)
+    grain = _grain_of(autoencoder if start is None else start, encoder_record, pool.surveys)
+    kept = ("autoencoder",) if grain is None else ("autoencoder", "grain")
 
     def export(folder: Path, result: dict[str, Any]) -> None:
-        stages = {key: value for key, value in encoder_record.training.items() if key in ("autoencoder", "grain")}
-        stages["generator"] = training.told(result)
+        stages = {key: value for key, value in encoder_record.training.items() if key in kept}
+        stages["generator"] = training.report(result)
         if earlier is not None:
             stages["generator"]["earlier"] = earlier.record.training.get("generator")
         record = training.record(recipe.sampling, stages)
@@ -287,13 +298,17 @@ def train(
     return training.go(task, latents, export)
 
 
-def _grain_of(model: str | Path, surveys: int, tokens: tuple[str, ...]) -> GrainNetwork | None:
+def _network(recipe: Recipe, autoencoder: Autoencoder, **counts: int) -> NetworkSettings:
+    """The shape of a network that draws the latents of an autoencoder."""
+    latents = {"size": autoencoder.settings.latent_size, "channels": autoencoder.settings.channels}
+    return NetworkSettings.parse({**latents, **counts, **recipe.network.model_dump()}, "network")
+
+
+def _grain_of(model: str | Path, record: ModelRecord, surveys: tuple[str, ...]) -> GrainNetwork | None:
     """The grain stage of a model, if it has one that knows the same surveys."""
-    try:
-        found = load_model(model, torch.device("cpu"))
-    except InputError:
-        return None  # an autoencoder alone
-    return found.grain if found.denoiser.surveys == tokens else None
+    if GRAIN not in record.sha256 or tuple(survey.token for survey in record.surveys) != surveys:
+        return None
+    return load_model(model, torch.device("cpu")).grain
 
 
 def _adopt(denoiser: GalaxyDenoiser, earlier: GalaxyDenoiser, name: str) -> None:
@@ -332,21 +347,17 @@ def train_autoencoder(
         images=images,
         minutes=minutes,
         limit=limit,
+        size=recipe.network.size,
         features=None if features is None else features.hash,
     )
     if (summary := training.finished()) is not None:
         return summary
-    if training.pool.size != recipe.network.size:
-        raise InputError(
-            f"the datasets have images of {training.pool.size} px, the recipe is for {recipe.network.size} px; build "
-            f"them with --size {recipe.network.size} or set network.size"
-        )
     autoencoder = Autoencoder(recipe.network)
     task = AutoencoderTask(autoencoder, recipe.task, training.held_out, features)
 
     def export(folder: Path, result: dict[str, Any]) -> None:
         task.measure_latents(training.pool)
-        record = training.record(SamplingSettings(), {"autoencoder": training.told(result)})
+        record = training.record(SamplingSettings(), {"autoencoder": training.report(result)})
         save_model(folder, record, model_card(record, recipe.name), autoencoder=autoencoder)
 
     return training.go(task, training.pool, export)
@@ -370,7 +381,14 @@ def train_grain(
     """
     model: Model = load_model(start, torch.device("cpu"))
     training = _Training(
-        datasets, out, recipe, images=images, minutes=minutes, limit=limit, start=model.hash, autoencoder=None
+        datasets,
+        out,
+        recipe,
+        images=images,
+        minutes=minutes,
+        limit=limit,
+        size=model.autoencoder.settings.size,
+        start=model.hash,
     )
     if (summary := training.finished()) is not None:
         return summary
@@ -379,14 +397,18 @@ def train_grain(
             f"{start}: knows the surveys {', '.join(model.denoiser.surveys)}, the datasets are of "
             f"{', '.join(training.pool.surveys)}; give the same datasets in the same order"
         )
+    model.autoencoder.to(training.accelerator.device)
     with training.accelerator.main_process_first():
         data = GrainData(training.pool, model.autoencoder, training.run.folder / "decoded.bin")
-    shape = GrainSettings(spread=data.spread(), surveys=len(training.pool.surveys), **recipe.network.model_dump())
+    measured = {"spread": data.spread(), "surveys": len(training.pool.surveys)}
+    shape = GrainSettings.parse(measured | recipe.network.model_dump(), "network")
     grain = GrainNetwork(shape)
     task = GrainTask(grain, model.autoencoder, recipe.task, training.held_out)
 
     def export(folder: Path, result: dict[str, Any]) -> None:
-        record = model.record.model_copy(update={"training": {**model.record.training, "grain": training.told(result)}})
+        record = model.record.model_copy(
+            update={"training": {**model.record.training, "grain": training.report(result)}}
+        )
         card = model_card(record, "mini")
         save_model(folder, record, card, autoencoder=model.autoencoder, denoiser=model.denoiser, grain=grain)
 

@@ -7,6 +7,7 @@ order 2, one evaluation a step: Lu et al. 2022, arXiv 2211.01095, algorithm 2). 
 (`flow.time_grid`). Tests compare them with the schedulers of diffusers.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Literal, get_args
@@ -22,6 +23,7 @@ SAMPLERS: tuple[str, ...] = get_args(Sampler)
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 Watch = Callable[[int, int, Tensor], bool | None]
+Step = Callable[[Denoise, Tensor, Tensor, float, float], Tensor]
 
 
 class Cancelled(Exception):
@@ -52,8 +54,9 @@ def sample(denoise: Denoise, noise: Tensor, sampler: str, steps: int, *, watch: 
         raise InputError(f"steps must lie between 1 and 1000, not {steps}")
     levels = [*time_grid(steps), 0.0]
     state = levels[0] * noise  # x_s without its share of image, see flow.time_grid
-    step = {"euler": _euler, "heun": _heun, "dpm++2m": _DPMSolver()}[sampler]
-    for number, (now, then) in enumerate(zip(levels, levels[1:], strict=False), 1):
+    solvers: dict[str, Step] = {"euler": _euler, "heun": _heun, "dpm++2m": _DPMSolver()}
+    step = solvers[sampler]
+    for number, (now, then) in enumerate(itertools.pairwise(levels), 1):
         denoised = denoise(state, _column(now, state))
         state = step(denoise, state, denoised, now, then)
         if watch is not None and watch(number, steps, denoised):

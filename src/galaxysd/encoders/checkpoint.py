@@ -25,13 +25,13 @@ from galaxysd.errors import InputError
 from galaxysd.io import sha256_of
 from galaxysd.nn import ImageScale
 from galaxysd.runs import versions
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "encoder.safetensors", "README.md"
 
 
-class EncoderConfig(Settings):
+class EncoderConfig(FrozenModel):
     """`config.json`: what is needed to build the network and feed it."""
 
     preprocessing: str = Field(default=PREPROCESSING, description="how images are prepared")
@@ -40,7 +40,7 @@ class EncoderConfig(Settings):
     scale: ImageScale
 
 
-class EncoderRecord(Settings):
+class EncoderRecord(FrozenModel):
     """`galaxysd.json`: where the weights come from."""
 
     format: int = FORMAT

@@ -12,20 +12,17 @@ a table of other images or of another encoder is never mistaken for it.
 
 import hashlib
 import json
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
-from rich.console import Console
-from rich.progress import Progress
 
 from galaxysd.data.dataset import BATCH, INFO, REJECTED, Dataset
 from galaxysd.data.decode import BadImage, decode
@@ -33,18 +30,17 @@ from galaxysd.data.framing import Framing
 from galaxysd.data.sources import ImageSource
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.errors import InputError
-from galaxysd.io import replacing
-from galaxysd.settings import Settings
+from galaxysd.io import progress, replacing
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Features, Pixels
 
 TABLE = "features.parquet"
 METADATA = b"galaxysd"
 
 Batches = Iterator[tuple[list[str], list[str | None], Pixels]]  # ids, splits, uint8 [B, S, S, 3]
-B = TypeVar("B", bound=tuple[Sized, *tuple[Any, ...]])
 
 
-class EmbedReport(Settings):
+class EmbedReport(FrozenModel):
     """What `embed` did."""
 
     file: str = Field(description="the table")
@@ -58,7 +54,7 @@ class EmbedReport(Settings):
     already_done: bool = Field(default=False, description="the table was there already")
 
 
-class TableInfo(Settings):
+class TableInfo(FrozenModel):
     """What the metadata of a table says."""
 
     encoder: str
@@ -147,7 +143,7 @@ def embed(
     began = time.monotonic()
     with replacing(path) as partial:
         with pq.ParquetWriter(partial, schema) as writer:
-            for ids, splits, pixels in shown(images.batches(), images.count, "features"):
+            for ids, splits, pixels in progress(images.batches(), images.count, "features"):
                 found = encoder.features(pixels)
                 if not np.isfinite(found).all():
                     worst = ids[int((~np.isfinite(found)).any(axis=1).argmax())]
@@ -229,21 +225,6 @@ class PlainImages:
                 ids, pixels = [], []
         if ids:
             yield ids, [None] * len(ids), np.stack(pixels)
-
-
-def shown(batches: Iterable[B], count: int, title: str) -> Iterator[B]:
-    """Batches whose first part has a length, with a progress bar where someone watches.
-
-    Args:
-        batches: to pass on.
-        count: length of all of them together.
-        title: of the bar.
-    """
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task(title, total=count)
-        for batch in batches:
-            yield batch
-            progress.advance(bar, len(batch[0]))
 
 
 def _hash(*parts: object) -> str:

@@ -23,7 +23,7 @@ from galaxysd.encoders.simclr import ContrastiveModel, SimCLRSettings, SimCLRTas
 from galaxysd.errors import InputError
 from galaxysd.nn import ImageScale, normalise_weights
 from galaxysd.runs import Run
-from galaxysd.settings import RecipeSettings, Settings
+from galaxysd.settings import FrozenModel, RecipeSettings
 from galaxysd.training import checkpoint
 from galaxysd.training.fit import Budget, FitSettings, fit
 
@@ -43,7 +43,7 @@ class EncoderRecipe(RecipeSettings):
     images: int = Field(default=1_000_000, ge=1, description="images budget unless the command says otherwise")
 
 
-class EncoderTraining(Settings):
+class EncoderTraining(FrozenModel):
     """What makes two trainings the same: recipe and data."""
 
     recipe: EncoderRecipe

@@ -13,26 +13,26 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from galaxysd.errors import InputError
-from galaxysd.evaluation.evaluate import DREAMED, Report
+from galaxysd.evaluation.evaluate import GENERATED, Report
 from galaxysd.evaluation.report import QUESTIONS, low_is_good, number, sheet_of
 from galaxysd.reports.html import Figure, Part, Section, Table, build_page
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.stats import Estimate, Score
 
 
-class Difference(Settings):
+class Difference(FrozenModel):
     """One metric of two generators."""
 
     axis: str
     metric: str
     first: FiniteFloat | None
     second: FiniteFloat | None
-    floor: FiniteFloat | None = Field(description="of the first report: what real galaxies reach")
+    real_baseline: FiniteFloat | None = Field(description="of the first report: what real galaxies reach")
     difference: Estimate | None = Field(description="second minus first; null where the reports cannot be compared")
     better: int | None = Field(description="1 or 2; null: the interval of the difference holds 0, or there is none")
 
 
-class Comparison(Settings):
+class Comparison(FrozenModel):
     """Two generators."""
 
     models: tuple[str, str]
@@ -80,9 +80,9 @@ def compare(first: Report, second: Report) -> Comparison:
     }
     differ = [name for name, (one, other) in pairs.items() if one != other]
     found = []
-    for axis, scores in first.axes.items():
+    for axis, scores in first.scores.items():
         for metric, one in scores.items():
-            other = second.axes.get(axis, {}).get(metric)
+            other = second.scores.get(axis, {}).get(metric)
             if other is None:
                 continue
             apart = None if differ else difference(one, other)
@@ -95,7 +95,7 @@ def compare(first: Report, second: Report) -> Comparison:
                     metric=metric,
                     first=one.value,
                     second=other.value,
-                    floor=one.floor.value if one.floor else None,
+                    real_baseline=one.real_baseline.value if one.real_baseline else None,
                     difference=apart,
                     better=better,
                 )
@@ -128,7 +128,7 @@ def write_comparison(folders: tuple[str | Path, str | Path], path: str | Path) -
     """Compare the reports of two folders and write the page.
 
     Args:
-        folders: of finished reports; their dreams are shown.
+        folders: of finished reports; their generated galaxies are shown.
         path: the HTML file.
 
     Raises:
@@ -138,7 +138,7 @@ def write_comparison(folders: tuple[str | Path, str | Path], path: str | Path) -
     comparison = compare(*reports)
     summary: list[Part] = list(comparison_summary(comparison).splitlines())
     for folder, report, name in zip(folders, reports, comparison.models, strict=True):
-        sheet = sheet_of(np.load(Path(folder) / DREAMED, allow_pickle=False), f"{name}, seed {report.seed}")
+        sheet = sheet_of(np.load(Path(folder) / GENERATED, allow_pickle=False), f"{name}, seed {report.seed}")
         summary.append(Figure(sheet, f"galaxies of {name}", name))
     sections = [Section("Which one?", summary)]
     for axis in dict.fromkeys(one.axis for one in comparison.differences):
@@ -169,6 +169,6 @@ def _cells(one: Difference) -> list[str]:
         number(one.first),
         number(one.second),
         between,
-        number(one.floor),
+        number(one.real_baseline),
         "-" if one.better is None else str(one.better),
     ]

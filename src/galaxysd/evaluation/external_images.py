@@ -1,7 +1,7 @@
 """Images made by any generator, as a sample that can be judged.
 
-In: a folder or tar of JPEG, PNG or FITS images, or a table that names them. Out: `Given`: images of the size of the
-real ones, what they were asked to show where that is known, and a list of those that cannot be used.
+In: a folder or tar of JPEG, PNG or FITS images, or a table that names them. Out: `ExternalSample`: images of the size
+of the real ones, what they were asked to show where that is known, and a list of those that cannot be used.
 
 The table is `manifest.parquet` in the folder (as `galaxysd generate` writes it), or any CSV or Parquet file; it may be
 given instead of the folder it lies in. Its column `file` names the images. What an image was asked to show is read from
@@ -25,10 +25,10 @@ from galaxysd.catalog.source import SourceTable
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.data.decode import BadImage, decode
 from galaxysd.data.framing import Framing
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.data.sources import ImageSource
 from galaxysd.diffusion.condition import encode
 from galaxysd.errors import InputError
-from galaxysd.evaluation.samples import Sample
 from galaxysd.io import sha256_of
 from galaxysd.prompts import Morphology, Vocabulary, parse
 from galaxysd.types import Pixels
@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Given:
+class ExternalSample:
     """Images with what is known of them.
 
     Attributes:
@@ -50,12 +50,12 @@ class Given:
         rejected: `file`, `reason` of images that were chosen and cannot be used.
     """
 
-    sample: Sample
+    sample: GalaxySet
     told: bool
     rejected: pl.DataFrame
 
 
-class GivenImages:
+class ExternalImages:
     """A folder or table of images that has been opened.
 
     Attributes:
@@ -84,7 +84,7 @@ class GivenImages:
         parts = [self._source.checksum(), *([] if self._table is None else [sha256_of(table)])]
         self.hash = "-".join(one[:8] for one in parts)
 
-    def read(self, n: int, tree: DecisionTree, surveys: Sequence[str], *, size: int, seed: int) -> Given:
+    def read(self, n: int, tree: DecisionTree, surveys: Sequence[str], *, size: int, seed: int) -> ExternalSample:
         """At most n images, drawn at random.
 
         Args:
@@ -103,11 +103,13 @@ class GivenImages:
         framing = Framing(size=size)
         images: list[Pixels] = []
         kept: list[Morphology] = []
+        names: list[str] = []
         rejected: list[tuple[str, str]] = []
         for row, morphology in zip(chosen, told or [Morphology()] * len(chosen), strict=True):
             try:
                 images.append(framing.apply(decode(self._source.read(row["file"]), row["file"])))
                 kept.append(morphology)
+                names.append(row["file"])
             except BadImage as error:
                 rejected.append((row["file"], error.reason))
         if not images or len(rejected) > MAX_REJECTED * len(chosen):
@@ -117,9 +119,16 @@ class GivenImages:
                 f"{MAX_REJECTED:g} allowed; the first is {name}: {reason}"
             )
         asked = encode(kept, tree, surveys)
-        sample = Sample(np.stack(images), asked.fractions.double().numpy(), asked.known.numpy(), asked.survey.numpy())
+        sample = GalaxySet(
+            np.stack(images),
+            names,
+            fractions=asked.fractions.double().numpy(),
+            known=asked.known.numpy(),
+            survey=asked.survey.numpy(),
+            synthetic=True,
+        )
         listed = pl.DataFrame(rejected, schema={"file": pl.String, "reason": pl.String}, orient="row")
-        return Given(sample, bool(told), listed)
+        return ExternalSample(sample, bool(told), listed)
 
     def _conditions(self, rows: list[Row], tree: DecisionTree, surveys: Sequence[str]) -> Iterator[Morphology]:
         """What each image was asked to show; nothing at all if the table does not say."""

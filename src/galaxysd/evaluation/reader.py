@@ -32,7 +32,7 @@ from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.errors import InputError
 from galaxysd.nn import SILU_RMS, MPConv, fast_precision, normalise_channels, normalise_weights
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.ema import swapped
 from galaxysd.training.fit import Batch, Budget, FitSettings, fit
@@ -53,7 +53,7 @@ class ReaderSettings(Settings):
     )
 
 
-class ReaderIdentity(Settings):
+class ReaderIdentity(FrozenModel):
     """What makes two readers the same: settings, seed and data."""
 
     settings: ReaderSettings

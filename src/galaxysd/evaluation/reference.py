@@ -5,7 +5,7 @@ galaxies, measurements and readers; each is computed once and found again by who
 The training galaxies are read a block at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,17 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
+from torch import Tensor
 
 from galaxysd.data.dataset import Dataset
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.encoders.galaxyemb import Encoder
+from galaxysd.errors import InputError
 from galaxysd.evaluation.cache import Cache, images_hash
 from galaxysd.evaluation.reader import Readers, ReaderSettings, train_readers
-from galaxysd.evaluation.samples import Sample, blocks, halves
 from galaxysd.metrics.memorization import nearest
 from galaxysd.metrics.morphology import measure_morphology
 from galaxysd.metrics.photometry import measure_light
-from galaxysd.types import Floats, Pixels
+from galaxysd.types import Floats, Ints, Pixels
 
 MEASURED = {  # column: name in the report
     "concentration": "concentration",
@@ -41,7 +43,43 @@ MEASURED = {  # column: name in the report
 }
 
 
-class Ground:
+def real_sample(pool: GalaxyPool, indices: Ints) -> GalaxySet:
+    """Galaxies of a pool, by number."""
+    told = pool.condition(indices)
+    return GalaxySet(
+        np.ascontiguousarray(pool.images(indices).permute(0, 2, 3, 1).numpy()),
+        [pool.ids[index] for index in indices],
+        fractions=told.fractions.double().numpy(),
+        known=told.known.numpy(),
+        survey=told.survey.numpy(),
+    )
+
+
+def halves(pool: GalaxyPool, n: int, seed: int) -> tuple[GalaxySet, GalaxySet]:
+    """Two disjoint random samples of at most n galaxies each, equally large.
+
+    Raises:
+        InputError: the pool holds fewer than two galaxies.
+    """
+    if len(pool) < 2:
+        raise InputError(f"the data hold {len(pool)} held-out galaxies; an evaluation needs two halves of them")
+    order = np.random.default_rng(seed).permutation(len(pool))
+    size = min(n, len(pool) // 2)
+    return real_sample(pool, np.sort(order[:size])), real_sample(pool, np.sort(order[size : 2 * size]))
+
+
+def evenly(images: Pixels, count: int) -> Pixels:
+    """At most so many images, evenly from the whole of a sample: samples are in the order of surveys."""
+    return images[np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(np.int64)]
+
+
+def blocks(pool: GalaxyPool, size: int = 1024) -> Iterator[Tensor]:
+    """All images of a pool, uint8 [B, 3, S, S] at a time."""
+    for start in range(0, len(pool), size):
+        yield pool.images(np.arange(start, min(start + size, len(pool))))
+
+
+class ReferenceData:
     """Real galaxies, opened.
 
     Attributes:
@@ -67,8 +105,8 @@ class Ground:
         self.tree, self.surveys = self.pools["test"].tree, self.pools["test"].surveys
         self.size = self.pools["test"].files[0].size
 
-    def halves(self, n: int, seed: int) -> tuple[Sample, Sample]:
-        """Reference and floor: disjoint held-out galaxies, at most n each.
+    def halves(self, n: int, seed: int) -> tuple[GalaxySet, GalaxySet]:
+        """Reference and real baseline: disjoint held-out galaxies, at most n each.
 
         Raises:
             InputError: there are fewer than two held-out galaxies.

@@ -1,7 +1,9 @@
-"""The axes of a report: each metric on the dreams, on the floor and on the straw men that must do badly.
+"""The axes of a report: each metric on the generated galaxies, on the real baseline and on the negative controls that
+must do badly.
 
-In: features [N, D] by sample name (`reference`, `floor`, `dreamed`, `train` and straw men), readings, distances. Out:
-metric -> `Score`. `floor` holds real galaxies in place of dreams; both are compared with `reference`.
+In: features [N, D] by sample name (`reference`, `real_baseline`, `generated`, `train` and negative controls), readings,
+distances. Out: metric -> `Score`. `real_baseline` holds real galaxies in place of generated galaxies; both are compared
+with `reference`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +16,7 @@ import polars as pl
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.evaluation.reader import ReaderSettings
 from galaxysd.evaluation.usefulness import LabelledImages, taught_by
-from galaxysd.metrics.c2st import two_sample_test
+from galaxysd.metrics.c2st import c2st
 from galaxysd.metrics.consistency import Reading, fraction_errors, right_shares
 from galaxysd.metrics.frechet import frechet
 from galaxysd.metrics.kid import kid
@@ -23,7 +25,7 @@ from galaxysd.metrics.morphology import compare_tables
 from galaxysd.metrics.per_class import LEAST, spread, spread_within
 from galaxysd.metrics.photometry import BANDS, histogram_distance, pixel_histograms
 from galaxysd.metrics.power_spectrum import power_spectra, spectrum_distance
-from galaxysd.metrics.prdc import manifold
+from galaxysd.metrics.prdc import prdc
 from galaxysd.metrics.vendi import vendi
 from galaxysd.stats import Estimate, Score, bootstrap, score, share, unmeasured
 from galaxysd.types import Flags, Floats, Pixels
@@ -31,14 +33,16 @@ from galaxysd.types import Flags, Floats, Pixels
 Features = Mapping[str, Floats]
 
 UNTOLD = "the images come without conditions, so nobody knows what they were asked to show"
-KIND_REPEATS = 20  # of the subsets of a kernel distance within a kind; there are many kinds
+CLASS_REPEATS = 20  # of the subsets of a kernel distance within a kind; there are many kinds
 RESAMPLES = 200  # of the bootstrap of measured parameters, whose distances sort all galaxies anew each time
 
 
 def _judged(metric: Callable[[Floats], Estimate], features: Features, straw: tuple[str, ...], seed: int) -> Score:
     """The score of a metric of features."""
     men = {name: features[name] for name in straw}
-    return score(metric, features["dreamed"], floor=features["floor"], straw_men=men, seed=seed)
+    return score(
+        metric, features["generated"], real_baseline=features["real_baseline"], negative_controls=men, seed=seed
+    )
 
 
 def _mean(seed: int) -> Callable[[Floats], Estimate]:
@@ -47,25 +51,26 @@ def _mean(seed: int) -> Callable[[Floats], Estimate]:
 
 
 def realism(features: Features, k: int, seed: int) -> dict[str, Score]:
-    """Do the dreams look like galaxies?"""
+    """Do the generated galaxies look like galaxies?"""
     real = features["reference"]
     straw = ("blurred", "noise")
     return {
         "Fréchet distance": _judged(lambda one: frechet(one, real, seed=seed), features, straw, seed),
         "kernel distance": _judged(lambda one: kid(one, real, seed=seed), features, straw, seed),
-        "precision": _judged(lambda one: manifold(one, real, k=k).precision, features, straw, seed),
-        "density": _judged(lambda one: manifold(one, real, k=k).density(seed=seed), features, straw, seed),
-        "two-sample AUC": _judged(lambda one: two_sample_test(one, real, seed=seed).auc, features, straw, seed),
+        "precision": _judged(lambda one: prdc(one, real, k=k).precision, features, straw, seed),
+        "density": _judged(lambda one: prdc(one, real, k=k).density(seed=seed), features, straw, seed),
+        "two-sample AUC": _judged(lambda one: c2st(one, real, seed=seed), features, straw, seed),
     }
 
 
-def diversity(features: Features, kinds: Mapping[str, Flags], k: int, seed: int) -> dict[str, Score]:
+def diversity(features: Features, classes: Mapping[str, Flags], k: int, seed: int) -> dict[str, Score]:
     """Are they as many-sided as real ones, all together and within a kind?
 
     Args:
         features: by sample.
-        kinds: which kinds each galaxy is of (`kinds.kinds_of`), of `reference`, `floor`, `one repeated`, and of
-            `dreamed` if that is known.
+        classes: which classes each galaxy is of (`per_class.classes_of`), of `reference`, `real_baseline`, `one
+        repeated`, and of
+            `generated` if that is known.
         k: neighbour of the manifolds.
         seed: of the intervals.
     """
@@ -74,64 +79,71 @@ def diversity(features: Features, kinds: Mapping[str, Flags], k: int, seed: int)
 
     def joined(rows: Floats) -> Estimate:
         width = real.shape[1]
-        return spread_within(rows[:, :width], rows[:, width:] > 0, real, kinds["reference"], seed=seed)
+        return spread_within(rows[:, :width], rows[:, width:] > 0, real, classes["reference"], seed=seed)
 
-    if "dreamed" in kinds:
-        rows = {name: np.concatenate([features[name], kinds[name]], axis=1) for name in kinds}
+    if "generated" in classes:
+        rows = {name: np.concatenate([features[name], classes[name]], axis=1) for name in classes}
         men = {"one repeated": rows["one repeated"]}
-        within = score(joined, rows["dreamed"], floor=rows["floor"], straw_men=men, seed=seed)
+        within = score(joined, rows["generated"], real_baseline=rows["real_baseline"], negative_controls=men, seed=seed)
     else:
         within = unmeasured(UNTOLD, seed=seed)
     return {
-        "recall": _judged(lambda one: manifold(one, real, k=k).recall, features, straw, seed),
-        "coverage": _judged(lambda one: manifold(one, real, k=k).coverage, features, straw, seed),
+        "recall": _judged(lambda one: prdc(one, real, k=k).recall, features, straw, seed),
+        "coverage": _judged(lambda one: prdc(one, real, k=k).coverage, features, straw, seed),
         "Vendi score": _judged(lambda one: vendi(one, seed=seed), features, straw, seed),
         "spread within kinds": within,
     }
 
 
-def by_kind(
-    features: Features, kinds: Mapping[str, Flags], names: Sequence[str], seed: int
+def per_class(
+    features: Features, classes: Mapping[str, Flags], names: Sequence[str], seed: int
 ) -> dict[str, dict[str, Score]]:
-    """Realism and spread of each kind of galaxy that all samples hold enough of. Straw man: dreams of all kinds.
+    """Realism and spread of each kind of galaxy that all samples hold enough of. Negative control: generated galaxies
+    of all classes.
 
     Args:
-        features: of `reference`, `floor` and `dreamed`.
-        kinds: of the same (`kinds.kinds_of`).
-        names: of the kinds.
+        features: of `reference`, `real_baseline` and `generated`.
+        classes: of the same (`per_class.classes_of`).
+        names: of the classes.
         seed: of subsets and intervals.
     """
     found = {}
-    sides = ("reference", "floor", "dreamed")
-    enough = np.all([kinds[name].sum(axis=0) >= LEAST for name in sides], axis=0)
+    sides = ("reference", "real_baseline", "generated")
+    enough = np.all([classes[name].sum(axis=0) >= LEAST for name in sides], axis=0)
     for index in np.flatnonzero(enough):
-        real, floor, own = (features[name][kinds[name][:, index]] for name in sides)
-        any_kind = features["dreamed"][np.random.default_rng(seed).permutation(len(features["dreamed"]))[: len(own)]]
+        real, real_baseline, own = (features[name][classes[name][:, index]] for name in sides)
+        any_kind = features["generated"][
+            np.random.default_rng(seed).permutation(len(features["generated"]))[: len(own)]
+        ]
         metrics: dict[str, Callable[[Floats], Estimate]] = {
             "Fréchet distance": partial(frechet, real=real, seed=seed),
-            "kernel distance": partial(kid, real=real, seed=seed, repeats=KIND_REPEATS),
+            "kernel distance": partial(kid, real=real, seed=seed, repeats=CLASS_REPEATS),
             "spread": partial(spread, real=real, seed=seed),
         }
         found[names[int(index)]] = {
-            name: score(metric, own, floor=floor, straw_men={"any kind": any_kind}, seed=seed)
+            name: score(metric, own, real_baseline=real_baseline, negative_controls={"any kind": any_kind}, seed=seed)
             for name, metric in metrics.items()
         }
     return found
 
 
 def consistency(readings: Mapping[str, Reading], seed: int) -> dict[str, Score]:
-    """Do they show what was asked for? Straw man: every dream held against the request of another."""
-    dreamed, floor = readings["dreamed"], readings["floor"]
+    """Do they show what was asked for? Negative control: every generated galaxy held against the request of another."""
+    generated, real_baseline = readings["generated"], readings["real_baseline"]
 
     def judged(values: Callable[[Reading], Floats]) -> Score:
-        men = {"shuffled prompts": values(dreamed.shuffled(seed))}
-        return score(_mean(seed), values(dreamed), floor=values(floor), straw_men=men, seed=seed)
+        men = {"shuffled prompts": values(generated.shuffled(seed))}
+        return score(
+            _mean(seed), values(generated), real_baseline=values(real_baseline), negative_controls=men, seed=seed
+        )
 
     return {"accuracy": judged(right_shares), "fraction error": judged(fraction_errors)}
 
 
-def memory_of(near: Mapping[str, Floats], features: Features, seed: int) -> dict[str, Score]:
-    """Are they copies? `near` holds distances to training of `reference`, `floor`, `dreamed` and `training copies`."""
+def memorization(near: Mapping[str, Floats], features: Features, seed: int) -> dict[str, Score]:
+    """Are they copies? `near` holds distances to training of `reference`, `real_baseline`, `generated` and `training
+    copies`.
+    """
     threshold = float(np.quantile(near["reference"], NEAR))
     train, real = features["train"], features["reference"]
     straw = ("training copies",)
@@ -144,16 +156,18 @@ def memory_of(near: Mapping[str, Floats], features: Features, seed: int) -> dict
 
 def _beside(compare: Callable[[str], Estimate], straw: tuple[str, ...], n: int, seed: int) -> Score:
     """A score from a comparison of a named sample with the reference."""
-    floor = compare("floor")
-    own = compare("dreamed")
+    real_baseline = compare("real_baseline")
+    own = compare("generated")
     men: dict[str, float | None] = {name: compare(name).value for name in straw}
-    return Score(value=own.value, low=own.low, high=own.high, n=n, seed=seed, floor=floor, straw_men=men)
+    return Score(
+        value=own.value, low=own.low, high=own.high, n=n, seed=seed, real_baseline=real_baseline, negative_controls=men
+    )
 
 
 def appearance(images: Mapping[str, Pixels], seed: int) -> dict[str, Score]:
     """Texture and light of the images themselves: power spectrum in dex, pixel values in 8-bit steps."""
     straw = ("blurred", "noise")
-    spectra = {name: power_spectra(images[name]) for name in ("reference", "floor", "dreamed", *straw)}
+    spectra = {name: power_spectra(images[name]) for name in ("reference", "real_baseline", "generated", *straw)}
     shares = {name: pixel_histograms(images[name]) for name in spectra}
 
     def spectrum(name: str) -> Estimate:
@@ -162,7 +176,7 @@ def appearance(images: Mapping[str, Pixels], seed: int) -> dict[str, Score]:
     def histogram(band: str) -> Callable[[str], Estimate]:
         return lambda name: histogram_distance(shares[name], shares["reference"], seed=seed)[band]
 
-    n = len(images["dreamed"])
+    n = len(images["generated"])
     return {
         "power spectrum": _beside(spectrum, straw, n, seed),
         **{f"pixel values, {band}": _beside(histogram(band), straw, n, seed) for band in BANDS},
@@ -173,18 +187,19 @@ def measured(tables: Mapping[str, pl.DataFrame], parameters: Mapping[str, str], 
     """Wasserstein distance of measured parameters to the reference, in deviations of real galaxies.
 
     Args:
-        tables: of `reference`, `floor`, `dreamed` and `blurred` (metrics/morphology.py, metrics/photometry.py).
+        tables: of `reference`, `real_baseline`, `generated` and `blurred` (metrics/morphology.py,
+        metrics/photometry.py).
         parameters: column -> name in the report.
         seed: of the bootstrap.
     """
     real = tables["reference"]
-    sides = ("dreamed", "floor", "blurred")
+    sides = ("generated", "real_baseline", "blurred")
     found = {
         name: compare_tables(tables[name], real, list(parameters), seed=seed, resamples=RESAMPLES) for name in sides
     }
     scores = {}
     for column, label in parameters.items():
-        own, floor, blurred = (found[name].parameters[column] for name in sides)
+        own, real_baseline, blurred = (found[name].parameters[column] for name in sides)
         value = own.wasserstein
         scores[label] = Score(
             value=None if value is None else value.value,
@@ -192,13 +207,13 @@ def measured(tables: Mapping[str, pl.DataFrame], parameters: Mapping[str, str], 
             high=None if value is None else value.high,
             n=min(own.n_generated, own.n_real),
             seed=seed,
-            floor=floor.wasserstein,
-            straw_men={"blurred": None if blurred.wasserstein is None else blurred.wasserstein.value},
+            real_baseline=real_baseline.wasserstein,
+            negative_controls={"blurred": None if blurred.wasserstein is None else blurred.wasserstein.value},
             note=own.note,
         )
     failed = {name: one.failed_generated for name, one in found.items()}
     scores["share that cannot be measured"] = _beside(
-        lambda name: failed[name], ("blurred",), len(tables["dreamed"]), seed
+        lambda name: failed[name], ("blurred",), len(tables["generated"]), seed
     )
     return scores
 
@@ -217,7 +232,7 @@ def usefulness(
     """Can one learn from them? Mean over questions of the accuracy on real galaxies of who learned from them alone.
 
     Args:
-        teachers: `dreamed`, and equally many real galaxies as `floor`.
+        teachers: `generated`, and equally many real galaxies as `real_baseline`.
         held_out: real galaxies to watch the trainings with.
         test: real galaxies that are asked about.
         tree: of all.
@@ -235,5 +250,7 @@ def usefulness(
 
     men = {"the commonest answers": right_shares(guess)}
     return {
-        "accuracy when taught by": score(_mean(seed), right["dreamed"], floor=right["floor"], straw_men=men, seed=seed)
+        "accuracy when taught by": score(
+            _mean(seed), right["generated"], real_baseline=right["real_baseline"], negative_controls=men, seed=seed
+        )
     }

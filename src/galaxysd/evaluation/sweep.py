@@ -2,9 +2,10 @@
 
 In: a model, real datasets, an encoder, a grid of sampling settings. Out: OUT/sweep.json, for each setting the same
 galaxies asked for from the same noise: how often readers see what was asked (consistency), the share of real galaxies
-with a dream nearby (diversity, coverage), the share of dreams that lie among real galaxies (realism, precision), and
-the kernel distance; beside them the same of real galaxies. Nothing is chosen: the front is shown, with the model's own
-settings marked. The same command again takes up what is done, and shares the cache of `evaluate`.
+with a generated galaxy nearby (diversity, coverage), the share of generated galaxies that lie among real galaxies
+(realism, precision), and the kernel distance; beside them the same of real galaxies. Nothing is chosen: the front is
+shown, with the model's own settings marked. The same command again takes up what is done, and shares the cache of
+`evaluate`.
 """
 
 import itertools
@@ -15,33 +16,34 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.evaluation.cache import Cache
 from galaxysd.evaluation.evaluate import CACHE, EvaluationSettings
-from galaxysd.evaluation.reference import Ground
-from galaxysd.evaluation.samples import Sample, dreams
+from galaxysd.evaluation.reference import ReferenceData
+from galaxysd.generation.synthesize import synthesize_like
 from galaxysd.io import write_atomically
 from galaxysd.metrics.consistency import Reading, right_shares
 from galaxysd.metrics.kid import kid
-from galaxysd.metrics.prdc import manifold
+from galaxysd.metrics.prdc import prdc
 from galaxysd.reports import figures
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.stats import LEAST, Estimate, bootstrap
 
 
 class SweepSettings(Settings):
     """Which settings are tried."""
 
-    n: int = Field(default=250, ge=LEAST, description="galaxies dreamed with each setting")
+    n: int = Field(default=250, ge=LEAST, description="galaxies generated with each setting")
     guidance: tuple[float, ...] = Field(default=(1.0, 1.5, 2.0, 3.0), min_length=1, description="scales, 1 is none")
     to_level: tuple[float, ...] = Field(default=(0.95, 1.0), min_length=1, description="highest noise level guided")
     steps: tuple[int, ...] = Field(default=(6, 12), min_length=1, description="noise levels")
 
 
-class SweepIdentity(Settings):
+class SweepIdentity(FrozenModel):
     """What makes two sweeps the same."""
 
     sweep: SweepSettings
@@ -51,7 +53,7 @@ class SweepIdentity(Settings):
     datasets: tuple[str, ...]
 
 
-class SweepPoint(Settings):
+class SweepPoint(FrozenModel):
     """What one setting reaches."""
 
     sampling: SamplingSettings | None = Field(description="null: real galaxies")
@@ -72,7 +74,7 @@ class SweepPoint(Settings):
         return f"{text} (own)" if self.own else text
 
 
-class Sweep(Settings):
+class Sweep(FrozenModel):
     """`sweep.json`."""
 
     model: str
@@ -107,7 +109,7 @@ def sweep(
     Raises:
         InputError: a setting is out of range, or the data are too few or do not fit the model.
     """
-    ground = Ground(datasets, settings.data, encoder, Cache(cache or Path(out).parent / CACHE))
+    reference_data = ReferenceData(datasets, settings.data, encoder, Cache(cache or Path(out).parent / CACHE))
     pipeline = GalaxyPipeline.from_pretrained(model)
     own = pipeline.sampling()
     tried = []
@@ -122,21 +124,29 @@ def sweep(
             settings=settings,
             model=pipeline.model_hash,
             encoder=encoder.hash,
-            datasets=ground.inputs,
+            datasets=reference_data.inputs,
         ),
     )
     if run.summary is not None:
         return Sweep.parse(run.summary, str(run.folder / "done.json"))
-    reference, floor = ground.halves(settings.n, settings.seed)
-    asked = floor.take(np.random.default_rng(settings.seed).permutation(len(floor))[: grid.n])
-    points = [_point(ground, asked, reference, settings, sampling=None, own=False, seconds=None)]
+    reference, real_baseline = reference_data.halves(settings.n, settings.seed)
+    asked = real_baseline.subset(np.random.default_rng(settings.seed).permutation(len(real_baseline))[: grid.n])
+    points = [_point(reference_data, asked, reference, settings, sampling=None, own=False, seconds=None)]
     for sampling in [*(one for one in tried if one != own), own]:
         keep = run.folder / f"dreamed-{sampling.content_hash()}.npy"
         there, began = keep.is_file(), time.monotonic()
-        made = dreams(pipeline, asked, ground.tree, ground.surveys, settings=sampling, seed=settings.seed, keep=keep)
+        made = synthesize_like(
+            pipeline,
+            asked,
+            reference_data.tree,
+            reference_data.surveys,
+            sampling=sampling,
+            seed=settings.seed,
+            cache=keep,
+        )
         seconds = None if there else round(time.monotonic() - began, 2)
         points.append(
-            _point(ground, made, reference, settings, sampling=sampling, own=sampling == own, seconds=seconds)
+            _point(reference_data, made, reference, settings, sampling=sampling, own=sampling == own, seconds=seconds)
         )
         run.log(label=points[-1].label, seconds=seconds)
     result = Sweep(
@@ -163,9 +173,9 @@ def front(result: Sweep) -> bytes:
 
 
 def _point(
-    ground: Ground,
-    made: Sample,
-    reference: Sample,
+    reference_data: ReferenceData,
+    made: GalaxySet,
+    reference: GalaxySet,
     settings: EvaluationSettings,
     *,
     sampling: SamplingSettings | None,
@@ -173,10 +183,15 @@ def _point(
     seconds: float | None,
 ) -> SweepPoint:
     shares = right_shares(
-        Reading(made.fractions, made.known, ground.read(made.images, settings.readers, settings.seed), ground.tree)
+        Reading(
+            made.fractions,
+            made.known,
+            reference_data.read(made.images, settings.readers, settings.seed),
+            reference_data.tree,
+        )
     )
-    features, real = ground.features(made.images), ground.features(reference.images)
-    found = manifold(features, real, k=settings.neighbours)
+    features, real = reference_data.features(made.images), reference_data.features(reference.images)
+    found = prdc(features, real, k=settings.neighbours)
     return SweepPoint(
         sampling=sampling,
         own=own,

@@ -15,31 +15,32 @@ from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
-from galaxysd.evaluation.samples import dreams, halves
+from galaxysd.evaluation.reference import halves
+from galaxysd.generation.synthesize import synthesize_like
 from galaxysd.io import write_atomically
 from galaxysd.metrics.memorization import two_models
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.stats import Score, bootstrap
 
 
-class TwinSettings(Settings):
-    """What is dreamed."""
+class TwoModelSettings(Settings):
+    """What is generated."""
 
     prompts: int = Field(default=16, ge=1, description="morphologies of real galaxies that are asked for")
     each: int = Field(default=8, ge=2, description="galaxies of each, from different noise")
     seed: int = Field(default=0, ge=0)
 
 
-class TwinIdentity(Settings):
+class TwoModelIdentity(FrozenModel):
     """What makes two comparisons the same."""
 
-    settings: TwinSettings
+    settings: TwoModelSettings
     models: tuple[str, str] = Field(description="hashes")
     datasets: tuple[str, ...]
 
 
-class Twins(Settings):
+class TwoModelTest(FrozenModel):
     """`twins.json`."""
 
     models: tuple[str, str]
@@ -51,20 +52,20 @@ class Twins(Settings):
     ratio: float = Field(ge=0, description="median difference from the same noise over that from different noise")
 
 
-def compare_twins(
+def compare_two_models(
     datasets: Sequence[str | Path],
     out: str | Path,
     *,
     models: tuple[str | Path, str | Path],
-    settings: TwinSettings,
-) -> Twins:
-    """Dream the same galaxies from the same noise with both models and compare them in pixels.
+    settings: TwoModelSettings,
+) -> TwoModelTest:
+    """Generate the same galaxies from the same noise with both models and compare them in pixels.
 
     Args:
         datasets: whose held-out galaxies lend their morphologies.
         out: folder for the images and the result.
         models: shipped models or folders.
-        settings: what is dreamed.
+        settings: what is generated.
 
     Raises:
         InputError: the models are one and the same, or do not know the answers or surveys of the datasets.
@@ -75,28 +76,28 @@ def compare_twins(
         raise InputError(f"{models[1]}: is the same model as {models[0]}; expected two trained on disjoint halves")
     opened = [Dataset.open(folder) for folder in datasets]
     inputs = tuple(f"{one.survey}:{one.info.inputs}" for one in opened)
-    run = Run.open(out, TwinIdentity(settings=settings, models=(first, second), datasets=inputs))
+    run = Run.open(out, TwoModelIdentity(settings=settings, models=(first, second), datasets=inputs))
     if run.summary is not None:
-        return Twins.parse(run.summary, str(run.folder / "done.json"))
+        return TwoModelTest.parse(run.summary, str(run.folder / "done.json"))
     pool = GalaxyPool(opened, "test", DataSettings(), run.folder / "pixels")
     _, asked = halves(pool, settings.prompts, settings.seed)
     groups = np.repeat(np.arange(len(asked)), settings.each)
     made = [
-        dreams(
+        synthesize_like(
             pipeline,
-            asked.take(groups),
+            asked.subset(groups),
             pool.tree,
             pool.surveys,
-            settings=pipeline.sampling(),
+            sampling=pipeline.sampling(),
             seed=settings.seed,
-            keep=run.folder / f"dreamed-{pipeline.model_hash}.npy",
+            cache=run.folder / f"dreamed-{pipeline.model_hash}.npy",
         ).images
         for pipeline in pipelines
     ]
     found = two_models(*made, prompts=groups)
     shifted = np.roll(np.arange(len(groups)).reshape(len(asked), -1), 1, axis=1).ravel()
     own = bootstrap(np.mean, found.told, seed=settings.seed)
-    result = Twins(
+    result = TwoModelTest(
         models=(str(models[0]), str(models[1])),
         hashes=(first, second),
         agreement=Score(
@@ -105,11 +106,11 @@ def compare_twins(
             high=own.high,
             n=own.n,
             seed=settings.seed,
-            floor=None,
-            straw_men={"other noise": two_models(made[0], made[1][shifted], prompts=groups).agreement},
+            real_baseline=None,
+            negative_controls={"other noise": two_models(made[0], made[1][shifted], prompts=groups).agreement},
         ),
         ratio=found.ratio,
     )
-    write_atomically(run.folder / "twins.json", result.model_dump_json(indent=2) + "\n")
+    write_atomically(run.folder / "two_models.json", result.model_dump_json(indent=2) + "\n")
     run.finish(result.model_dump(mode="json"))
     return result

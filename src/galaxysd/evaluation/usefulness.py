@@ -1,9 +1,9 @@
-"""Usefulness: train on dreamed galaxies only, test on real ones, beside training on equally many real ones.
+"""Usefulness: train on generated galaxies only, test on real ones, beside training on equally many real ones.
 
 The classification accuracy score (CAS, Ravuri and Vinyals 2019, arXiv 1905.10887), the most honest single number for a
-conditional generator: whatever is missing, wrong or repeated in the dreams is missing in the classifier.
+conditional generator: whatever is missing, wrong or repeated in the generated galaxies is missing in the classifier.
 
-In: images with the fractions asked for (dreamed) or voted (real). Out: accuracies on the same held-out real galaxies.
+In: images with the fractions asked for (generated) or voted (real). Out: accuracies on the same held-out real galaxies.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from galaxysd.diffusion.condition import Condition
 from galaxysd.evaluation.reader import Readers, ReaderSettings, train_reader
 from galaxysd.metrics.consistency import Reading, right_shares
 from galaxysd.runs import Run
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.training.fit import Batch
 from galaxysd.types import Flags, Floats
 
@@ -60,7 +60,7 @@ class LabelledImages:
         return self.told.fractions.double().numpy(), self.told.known.numpy()
 
 
-class SchoolIdentity(Settings):
+class SchoolIdentity(FrozenModel):
     """What makes two trainings of this file the same."""
 
     settings: ReaderSettings
@@ -83,7 +83,7 @@ def taught_by(
 
     Args:
         source: name and hash of what the teachers are; part of the run's identity.
-        teachers: dreamed or real galaxies.
+        teachers: generated or real galaxies.
         held_out: real galaxies to watch the training with.
         test: real galaxies that neither the generator nor a reader has seen.
         tree: of all three.

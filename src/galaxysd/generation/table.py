@@ -184,7 +184,7 @@ class Requests:
 
         @lru_cache(maxsize=UNDERSTOOD)
         def understand(prompt: str) -> Morphology:
-            return pipeline.understand(prompt)
+            return pipeline.framed(pipeline.understand(prompt))
 
         stop = self.galaxies if stop is None else min(stop, self.galaxies)
         row = int(np.searchsorted(self._ends, start, side="right"))

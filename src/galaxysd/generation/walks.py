@@ -49,7 +49,7 @@ def interpolation(
     """
     if n < 2:
         raise InputError(f"an interpolation needs at least 2 images, not {n}")
-    first, last = pipeline.understand(start), pipeline.understand(end)
+    first, last = (pipeline.framed(pipeline.understand(one)) for one in (start, end))
     amounts = [index / (n - 1) for index in range(n)]
     labels = tuple(f"{amount:.0%}" for amount in amounts)
     return _walk(pipeline, [first.blend(last, amount) for amount in amounts], labels, seed, sampling)
@@ -65,7 +65,9 @@ def same_seed(
     """
     if not prompts:
         raise InputError("no prompts are given")
-    return _walk(pipeline, [pipeline.understand(prompt) for prompt in prompts], tuple(prompts), seed, sampling)
+    return _walk(
+        pipeline, [pipeline.framed(pipeline.understand(prompt)) for prompt in prompts], tuple(prompts), seed, sampling
+    )
 
 
 def weight_sweep(
@@ -92,7 +94,7 @@ def weight_sweep(
         raise InputError(f"a weight sweep needs weights and a prompt with <w> in it, not {template!r}")
     prompts = [template.replace("<w>", f"{weight:g}") for weight in weights]
     labels = tuple(f"{weight:g}" for weight in weights)
-    return _walk(pipeline, [pipeline.understand(prompt) for prompt in prompts], labels, seed, sampling)
+    return _walk(pipeline, [pipeline.framed(pipeline.understand(prompt)) for prompt in prompts], labels, seed, sampling)
 
 
 def _walk(

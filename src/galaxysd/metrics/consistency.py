@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.settings import Settings
+from galaxysd.metrics.calibration import reliability
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Flags, Floats
 
 CLEAR = 0.7  # a request is clear on a question where its largest fraction reaches this
@@ -35,7 +36,7 @@ class Reading:
     tree: DecisionTree
 
     def shuffled(self, seed: int) -> "Reading":
-        """The straw man: every galaxy is held against the request of another."""
+        """The negative control: every galaxy is held against the request of another."""
         order = np.random.default_rng(seed).permutation(len(self.asked))
         return Reading(self.asked[order], self.known[order], self.read, self.tree)
 
@@ -48,31 +49,6 @@ def fraction_errors(reading: Reading) -> Floats:
     with np.errstate(invalid="ignore"):
         error: Floats = (np.abs(reading.read - reading.asked) * told).sum(axis=1) / told.sum(axis=1)
     return error
-
-
-def answer_errors(reading: Reading) -> dict[str, tuple[float, int]]:
-    """Per answer: mean |read - asked| over the galaxies whose request knows its question, and their number."""
-    found = {}
-    for index, question in enumerate(reading.tree.questions):
-        known = reading.known[:, index]
-        if known.any():
-            error = np.abs(reading.read - reading.asked)[known, reading.tree.slices[index]].mean(axis=0)
-            found.update(
-                {name: (float(one), int(known.sum())) for name, one in zip(question.columns, error, strict=True)}
-            )
-    return found
-
-
-def hits(reading: Reading) -> dict[str, Flags]:
-    """Per question with at least `LEAST` clear requests: whether the largest answer read is the largest asked for."""
-    found = {}
-    for index, question in enumerate(reading.tree.questions):
-        columns = reading.tree.slices[index]
-        asked = reading.asked[:, columns]
-        clear = reading.known[:, index] & (asked.max(axis=1) >= CLEAR)
-        if clear.sum() >= LEAST:
-            found[question.key] = (reading.read[:, columns].argmax(axis=1) == asked.argmax(axis=1))[clear]
-    return found
 
 
 def right_shares(reading: Reading) -> Floats:
@@ -88,7 +64,7 @@ def right_shares(reading: Reading) -> Floats:
     return shares
 
 
-class Calibration(Settings):
+class Calibration(FrozenModel):
     """Fractions read against fractions asked for, in bins of the fraction read."""
 
     seen: tuple[float, ...] = Field(description="mean fraction read of each bin")
@@ -105,9 +81,7 @@ def calibration(reading: Reading, *, bins: int = 10) -> Calibration:
         read.append(reading.read[known, columns].ravel())
         asked.append(reading.asked[known, columns].ravel())
     seen, wanted = np.concatenate(read), np.concatenate(asked)
-    place = np.minimum((seen * bins).astype(np.int64), bins - 1)
-    n = np.bincount(place, minlength=bins)
-    filled = n > 0
-    means = [np.bincount(place, values, minlength=bins)[filled] / n[filled] for values in (seen, wanted)]
-    error = float((np.abs(means[0] - means[1]) * n[filled]).sum() / max(n.sum(), 1))
-    return Calibration(seen=tuple(means[0]), asked=tuple(means[1]), n=tuple(n[filled]), error=error)
+    found = reliability(seen, wanted, bins=bins)
+    return Calibration(
+        seen=tuple(found.predicted), asked=tuple(found.observed), n=tuple(found.n.tolist()), error=found.error
+    )

@@ -1,4 +1,4 @@
-"""Straw men: samples that a metric must not like, made of real galaxies.
+"""Negative controls: samples that a metric must not like, made of real galaxies.
 
 In: images uint8 [N, S, S, 3]. Out: images of the same shape: noise without galaxies, galaxies without grain, one galaxy
 again and again, and copies of training galaxies; and labels that belong to other galaxies.

@@ -1,6 +1,6 @@
 """Fréchet distance of two samples of features: how far apart are the Gaussians fitted to them?
 
-In: features [N, D], at once or block by block (`Moments`). Out: the distance (Dowson and Landau 1982; Heusel et al.
+In: features [N, D], a row per galaxy. Out: the distance (Dowson and Landau 1982; Heusel et al.
 2017, arXiv 1706.08500). Comparable only for the same extractor and equal N: it is biased upwards for few galaxies.
 """
 
@@ -10,14 +10,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from galaxysd.errors import InputError
 from galaxysd.stats import Estimate, TooFewGalaxies, as_feature_pair, as_features, over_subsets
 from galaxysd.types import Floats
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and scatter of features seen so far; blocks are joined without loss of digits (Chan et al. 1983).
+    """Mean and scatter of features.
 
     Attributes:
         n: galaxies seen.
@@ -40,22 +39,6 @@ class Moments:
         mean = block.mean(axis=0)
         centred = block - mean
         return cls(len(block), mean, centred.T @ centred)
-
-    def merge(self, other: Self) -> Self:
-        """Moments of both together.
-
-        Raises:
-            InputError: they are of features of different width.
-        """
-        if self.mean.shape != other.mean.shape:
-            raise InputError(f"features: {len(other.mean)} numbers a galaxy, but {len(self.mean)} before")
-        n, step = self.n + other.n, other.mean - self.mean
-        scatter = self.scatter + other.scatter + np.outer(step, step) * (self.n * other.n / n)
-        return type(self)(n, self.mean + step * (other.n / n), scatter)
-
-    def update(self, features: npt.ArrayLike) -> Self:
-        """Moments with one more block [N, D]."""
-        return self.merge(self.of(features))
 
     @property
     def covariance(self) -> Floats:

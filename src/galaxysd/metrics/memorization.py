@@ -143,8 +143,8 @@ def authentic(generated: npt.ArrayLike, train: npt.ArrayLike, *, block: int = BL
 
     Let t be the training galaxy nearest to g, and u the training galaxy nearest to t (not t itself). g is authentic if
     d(g, t) > d(t, u): what it resembles has a nearer relative than g. A tie, as with copies of repeated training
-    galaxies, is not authentic. Copies give 0; real galaxies that were not trained on give the floor, about one half in
-    few dimensions and more in many.
+    galaxies, is not authentic. Copies give 0; real galaxies that were not trained on give the real baseline, about one
+    half in few dimensions and more in many.
 
     Args:
         generated: features [M, D].

@@ -25,7 +25,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import ks_2samp, wasserstein_distance
 
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.stats import Estimate, TooFewGalaxies, bootstrap, share
 from galaxysd.types import Floats, Pixels
 
@@ -240,7 +240,7 @@ def _parameters(
     return values, flag, complaint
 
 
-class ParameterComparison(Settings):
+class ParameterComparison(FrozenModel):
     """How two samples differ in one parameter."""
 
     ks: Estimate | None = Field(description="Kolmogorov-Smirnov statistic; null where there are too few galaxies")
@@ -253,7 +253,7 @@ class ParameterComparison(Settings):
     note: str | None = Field(default=None, description="why there is no distance")
 
 
-class TableComparison(Settings):
+class TableComparison(FrozenModel):
     """How two tables of measurements differ."""
 
     parameters: dict[str, ParameterComparison]
@@ -265,7 +265,7 @@ class TableComparison(Settings):
 def compare_tables(
     generated: pl.DataFrame, real: pl.DataFrame, parameters: Sequence[str], *, seed: int, resamples: int = 1000
 ) -> TableComparison:
-    """Compare two tables that have `measured` and the named columns; real against real is the floor.
+    """Compare two tables that have `measured` and the named columns; real against real is the real baseline.
 
     Args:
         generated: a row per generated image.

@@ -1,6 +1,6 @@
 """Kinds of galaxies: all that have the same clear answer, "edge-on" or "ring", whatever else they are.
 
-In: fractions asked for (dreamed) or voted (real) [N, A] with the questions known [N, Q], and features [N, D]. Out:
+In: fractions asked for (generated) or voted (real) [N, A] with the questions known [N, Q], and features [N, D]. Out:
 which kinds each galaxy is of [N, A], and the spread of features within kinds against that of real galaxies: a generator
 that draws one perfect galaxy per prompt shows here, not in a distance between whole samples.
 """
@@ -16,7 +16,7 @@ LEAST = 20  # galaxies of a kind that is looked at
 RESAMPLES = 200
 
 
-def kinds_of(fractions: Floats, known: Flags, tree: DecisionTree) -> Flags:
+def classes_of(fractions: Floats, known: Flags, tree: DecisionTree) -> Flags:
     """Which answers are clear of each galaxy [N, A]; a galaxy is of as many kinds as questions were clear."""
     flags: Flags = (fractions >= CLEAR) & known[:, tree.question_index]
     return flags

@@ -20,7 +20,7 @@ BLOCK = 512  # rows compared at once
 
 
 @dataclass(frozen=True)
-class Manifold:
+class PRDC:
     """Two samples, each held against the other's manifold, an answer per galaxy.
 
     Attributes:
@@ -84,7 +84,7 @@ def radii(features: Floats, k: int = NEIGHBOURS, *, block: int = BLOCK) -> Float
     return found
 
 
-def manifold(generated: npt.ArrayLike, real: npt.ArrayLike, *, k: int = NEIGHBOURS, block: int = BLOCK) -> Manifold:
+def prdc(generated: npt.ArrayLike, real: npt.ArrayLike, *, k: int = NEIGHBOURS, block: int = BLOCK) -> PRDC:
     """Hold two samples against each other's manifolds.
 
     Args:
@@ -106,4 +106,4 @@ def manifold(generated: npt.ArrayLike, real: npt.ArrayLike, *, k: int = NEIGHBOU
         crowd[part] = inside.sum(axis=1) / k
         covered |= inside.any(axis=0)
         recalled |= (distances <= our_radii[part, None]).any(axis=0)
-    return Manifold(crowd > 0, recalled, crowd, covered)
+    return PRDC(crowd > 0, recalled, crowd, covered)

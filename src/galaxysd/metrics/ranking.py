@@ -24,10 +24,15 @@ def found_at(scores: Floats, truth: Flags) -> Floats:
 
 
 def average_precision(scores: Floats, truth: Flags) -> float:
-    """Mean over the true galaxies of the purity of the list down to each; equal scores share their order."""
-    found = found_at(scores, truth)
-    purity = found[1:] / np.arange(1, len(found))
-    return float((purity * np.diff(found)).sum() / max(found[-1], 1))
+    """Mean over the true galaxies of the purity of the list down to each; ties share the purity at their end.
+
+    Args:
+        scores: [N], larger means earlier.
+        truth: [N], at least one.
+    """
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(truth, scores))
 
 
 def completeness_at(scores: Floats, truth: Flags, inspected: int) -> float:

@@ -1,8 +1,9 @@
 """How a prompt is understood, for a person to check before dreaming.
 
-In: a prompt, a `Vocabulary` and, where a model is at hand, how many of its training galaxies had each answer. Out: an
-`Explanation` (JSON-able) and its rendering as a table. Contradictions are reported, never refused: asking for what no
-training galaxy was is how a generator extrapolates.
+In: a prompt, a `Vocabulary` and, where a model is at hand, how many of its training galaxies had each answer, in all or
+survey by survey. Out: an `Explanation` (JSON-able), its rendering as a table, or its remarks alone (`notes`), a line
+each. Contradictions are reported, never refused: asking for what no training galaxy was is how a generator
+extrapolates.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.prompts.caption import asking_order, caption
+from galaxysd.prompts.frame import Evidence, pick_survey
 from galaxysd.prompts.morphology import Morphology
 from galaxysd.prompts.parse import parse
 from galaxysd.prompts.vocabulary import Vocabulary
@@ -42,27 +44,89 @@ class Explanation(Settings):
     caption: str = Field(description="the prompt in canonical phrases; of shared answers the first only")
     morphology: Morphology
     survey: str | None = Field(description="what the survey token stands for; null where none was given")
+    frame: str | None = Field(description="which frame a prompt that names none is drawn in, and why; null: it does")
     statements: tuple[Statement, ...] = Field(description="in asking order")
     contradictions: tuple[str, ...] = Field(description="answers that exclude each other")
     assumed: tuple[str, ...] = Field(description="phrases on the way to an answer that the prompt leaves unsaid")
     thin: tuple[str, ...] = Field(description="answers with few training galaxies")
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know before dreaming, a line each: the frame, contradictions, thin labels."""
+        return (
+            *(() if self.frame is None else (self.frame,)),
+            *(f"contradiction: {note}" for note in self.contradictions),
+            *(f"training: {note}" for note in self.thin),
+        )
 
-def explain(text: str, vocabulary: Vocabulary, evidence: Mapping[str, int] | None = None) -> Explanation:
+
+def explain(
+    text: str,
+    vocabulary: Vocabulary,
+    evidence: Mapping[str, int] | None = None,
+    frames: Evidence | None = None,
+) -> Explanation:
     """Understand a prompt and say what was understood.
 
     Args:
         text: the prompt.
         vocabulary: the words.
         evidence: answer column -> number of training galaxies with that answer above 0.5; an answer that is not in it
-            was never seen. None: not known, nothing is called thin.
+            was never seen. None: the sum over `frames`, or not known, and then nothing is called thin.
+        frames: the same, survey by survey; picks the frame of a prompt that names none. None: not known.
 
     Raises:
-        InputError: as `parse`.
+        InputError: as `parse` and `pick_survey`.
+
+    Example:
+        >>> words = Vocabulary.load(DecisionTree.load("gz2"), ["sdss"])
+        >>> explain("sdss, smooth, 2 arms", words).contradictions
+        ("'2 spiral arms' is only asked after 'features or disk-shaped', but the prompt says 'smooth'",)
     """
-    morphology = parse(text, vocabulary)
+    return _explained(parse(text, vocabulary), vocabulary, evidence, frames, text)
+
+
+def notes(
+    morphology: Morphology,
+    vocabulary: Vocabulary,
+    evidence: Mapping[str, int] | None = None,
+    frames: Evidence | None = None,
+) -> tuple[str, ...]:
+    """What to know before a morphology is dreamed, a line each: the frame, contradictions, thin labels.
+
+    Args:
+        morphology: what is asked for.
+        vocabulary: the words.
+        evidence: as `explain`.
+        frames: as `explain`.
+
+    Returns:
+        The lines, none where there is nothing to say.
+
+    Raises:
+        InputError: the morphology does not fit the tree, or as `pick_survey`.
+
+    Example:
+        >>> words = Vocabulary.load(DecisionTree.load("gz2"), ["sdss", "sdss-r90"])
+        >>> notes(parse("sdss, spiral galaxy, 2 arms", words), words, {"t04_spiral_a08_spiral": 904})
+        ("training: '2 spiral arms' was never seen in training: extrapolation",)
+        >>> notes(parse("spiral galaxy", words), words)
+        ('frame not named: any of sdss, sdss-r90',)
+    """
+    return _explained(morphology, vocabulary, evidence, frames, "").notes
+
+
+def _explained(
+    morphology: Morphology,
+    vocabulary: Vocabulary,
+    evidence: Mapping[str, int] | None,
+    frames: Evidence | None,
+    text: str,
+) -> Explanation:
     tree = vocabulary.tree
-    described = vocabulary.phrases.surveys
+    if evidence is None and frames:
+        evidence = {column: sum(counts.get(column, 0) for counts in frames.values()) for column in tree.columns}
+    asked = set(morphology.asked(tree))
     statements = tuple(
         Statement(
             question=key,
@@ -75,19 +139,34 @@ def explain(text: str, vocabulary: Vocabulary, evidence: Mapping[str, int] | Non
         )
         for key in asking_order(tree)
         for column in tree.by_key[key].columns
-        if morphology.fractions.get(column, 0.0) > 0.0
+        if column in asked
     )
     denied, assumed = _ways(statements, morphology, vocabulary)
+    survey, frame = _frame(morphology, vocabulary, frames)
+    counts = None if frames is None or survey is None else frames.get(survey)
     return Explanation(
         prompt=text,
         caption=caption(morphology, vocabulary),
         morphology=morphology,
-        survey=None if morphology.survey is None else described.get(morphology.survey, "no description"),
+        survey=None
+        if morphology.survey is None
+        else vocabulary.phrases.surveys.get(morphology.survey, "no description"),
+        frame=frame,
         statements=statements,
         contradictions=_shared(statements) + denied,
         assumed=assumed,
-        thin=tuple(_thin(item) for item in statements if item.seen is not None and item.seen < THIN),
+        thin=tuple(note for item in statements if (note := _thin(item, survey, counts))),
     )
+
+
+def _frame(morphology: Morphology, vocabulary: Vocabulary, frames: Evidence | None) -> tuple[str | None, str | None]:
+    """The survey of a morphology, named or picked, and the remark on it where it is not named."""
+    picked = pick_survey(morphology, frames or {}, vocabulary)
+    if morphology.survey is not None or picked.survey is not None:
+        return picked.survey, picked.reason or None
+    if len(vocabulary.surveys) > 1:
+        return None, f"frame not named: any of {', '.join(vocabulary.surveys)}"
+    return None, None
 
 
 def _shared(statements: tuple[Statement, ...]) -> tuple[str, ...]:
@@ -134,11 +213,22 @@ def _steps(key: str, tree: DecisionTree) -> list[tuple[str, ...]]:
     return steps
 
 
-def _thin(statement: Statement) -> str:
+def _thin(statement: Statement, survey: str | None, counts: Mapping[str, int] | None) -> str | None:
+    """The remark on an answer with few training galaxies, altogether or in the frame (`counts`) it is drawn in."""
+    if statement.seen is None:
+        return None
     if statement.seen == 0:
         return f"{statement.phrase!r} was never seen in training: extrapolation"
-    noun = "galaxy" if statement.seen == 1 else "galaxies"
-    return f"{statement.phrase!r} is thin: only {statement.seen} {noun} in training"
+    if statement.seen < THIN:
+        return f"{statement.phrase!r} is thin: only {_galaxies(statement.seen)} in training"
+    here = THIN if counts is None else counts.get(statement.answer, 0)
+    if here == 0:
+        return f"{statement.phrase!r} was never seen in frame {survey}: extrapolation"
+    return f"{statement.phrase!r} is thin in frame {survey}: only {_galaxies(here)} there" if here < THIN else None
+
+
+def _galaxies(n: int) -> str:
+    return f"{n:,} {'galaxy' if n == 1 else 'galaxies'}"
 
 
 def render(explanation: Explanation) -> "RenderableType":
@@ -159,9 +249,7 @@ def render(explanation: Explanation) -> "RenderableType":
         )
     survey = "any survey" if morphology.survey is None else f"{morphology.survey}: {explanation.survey}"
     lines = [Text(f"caption    {explanation.caption or '(nothing: unconditional)'}"), Text(f"survey     {survey}")]
-    remarks = [
-        *(Text(f"contradiction: {note}", style="bold red") for note in explanation.contradictions),
-        *(Text(f"left open: {phrase}", style="dim") for phrase in explanation.assumed),
-        *(Text(f"training: {note}", style="yellow") for note in explanation.thin),
-    ]
-    return Group(*lines, *([table] if explanation.statements else []), *remarks)
+    styles = {"contradiction": "bold red", "training": "yellow"}
+    remarks = [Text(note, style=styles.get(note.partition(":")[0], "cyan")) for note in explanation.notes]
+    left_open = [Text(f"left open: {phrase}", style="dim") for phrase in explanation.assumed]
+    return Group(*lines, *([table] if explanation.statements else []), *left_open, *remarks)

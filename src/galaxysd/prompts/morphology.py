@@ -6,6 +6,7 @@ question, a weight where an answer is to count more or less, and the vectors a m
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Annotated, Self
 
 import numpy as np
@@ -95,6 +96,27 @@ class Morphology(Settings):
         """Keys of the known questions, in tree order."""
         return tuple(question.key for question in tree.questions if question.columns[0] in self.fractions)
 
+    def asked(self, tree: DecisionTree) -> tuple[str, ...]:
+        """The answers this morphology asks for, in tree order: the largest of each known question, or all of equals.
+
+        A question whose fractions are all 0 asks for nothing.
+
+        Raises:
+            InputError: as `check`.
+
+        Example:
+            >>> tree = DecisionTree.load("gz2")
+            >>> Morphology(fractions={"t03_bar_a06_bar": 0.8, "t03_bar_a07_no_bar": 0.2}).asked(tree)
+            ('t03_bar_a06_bar',)
+        """
+        self.check(tree)
+        found: list[str] = []
+        for key in self.known(tree):
+            columns = tree.by_key[key].columns
+            largest = max(self.fractions[column] for column in columns)
+            found.extend(column for column in columns if largest > 0.0 and self.fractions[column] == largest)
+        return tuple(found)
+
     def vector(self, tree: DecisionTree) -> tuple[np.ndarray, np.ndarray]:
         """What a model is conditioned on, in tree order.
 
@@ -159,8 +181,12 @@ class Morphology(Settings):
         same questions. The survey is that of the nearer end (this one's at exactly the middle).
 
         Raises:
-            InputError: `amount` is not in [0, 1].
+            InputError: `other` is no morphology, or `amount` is no number in [0, 1].
         """
+        if not isinstance(other, Morphology):
+            raise InputError(f"blend: expected a Morphology to go to, not a {type(other).__name__}")
+        if not isinstance(amount, Real):
+            raise InputError(f"blend: amount must be a number in [0, 1], not a {type(amount).__name__}")
         if not 0.0 <= amount <= 1.0:
             raise InputError(f"blend: amount {amount} is outside [0, 1]")
         fractions = dict(self.fractions)

@@ -2,21 +2,23 @@
 
 In: a prompt such as "sdss, tightly wound 2-arm spiral galaxy, {dust lane:1.3}" and a `Vocabulary`. Out: a `Morphology`.
 
-A prompt is a list of parts separated by commas; a part is one or more known phrases one after another, read as the
-fewest phrases that use up all of its words. Case, hyphens and surplus white space do not matter, and the filler words
-of `vocabulary.FILLERS` may stand anywhere; every other word must belong to a phrase. Braces give the words inside a
-weight: `{dust lane:1.3}`, `{dust lane}` for 1.1, and nested braces multiply. They may enclose part of a phrase
-(`{completely round:1.3} galaxy`) or several parts; a phrase takes the weight of its word that is furthest from 1. One
-survey token may be given, by custom first. An empty prompt, "galaxy", or a survey token alone leaves all unknown.
+A prompt is a list of parts separated by commas or semicolons; a part is one or more known phrases one after another,
+read as the fewest phrases that use up all of its words. Case (but for Hubble types such as SBc), hyphens and surplus
+white space do not matter, and the filler words of `vocabulary.FILLERS` may stand anywhere; every other word must belong
+to a phrase. Braces give the words inside a weight: `{dust lane:1.3}`, `{dust lane}` for 1.1, and nested braces
+multiply. They may enclose part of a phrase (`{completely round:1.3} galaxy`) or several parts; a phrase takes the
+weight of its word that is furthest from 1. One survey token may be given, by custom first. An empty prompt, "galaxy",
+or a survey token alone leaves all unknown.
 """
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from galaxysd.errors import InputError
+from galaxysd.prompts.arguments import described
 from galaxysd.prompts.morphology import MAX_WEIGHT, Morphology, furthest_from_one
-from galaxysd.prompts.vocabulary import FILLERS, Meaning, Vocabulary, content_words, control_character, split_words
+from galaxysd.prompts.suggest import suggest
+from galaxysd.prompts.vocabulary import FILLERS, Meaning, Vocabulary, control_character, split_words
 
 MAX_LENGTH = 1000
 MAX_DEPTH = 8
@@ -38,10 +40,22 @@ def parse(text: str, vocabulary: Vocabulary) -> Morphology:
     of one question are named, each gets 1/k (`explain` reports it). An answer named twice keeps the weight furthest
     from 1.
 
+    Args:
+        text: the prompt.
+        vocabulary: the words.
+
     Raises:
-        InputError: a word is not known, braces or weights are malformed, two surveys are named, or the prompt is longer
-            than 1,000 characters or holds control characters.
+        InputError: `text` is no text, a word is not known, braces or weights are malformed, two surveys are named, or
+            the prompt is longer than 1,000 characters or holds control characters.
+
+    Example:
+        >>> from galaxysd.catalog.tree import DecisionTree
+        >>> words = Vocabulary.load(DecisionTree.load("gz2"), ["sdss"])
+        >>> parse("sdss, a barred galaxy", words)
+        Morphology(survey='sdss', fractions={'t03_bar_a06_bar': 1.0, 't03_bar_a07_no_bar': 0.0}, weights={})
     """
+    if not isinstance(text, str):
+        raise InputError(f"prompt: expected text such as 'spiral galaxy, 2 arms', not {described(text)}")
     survey: str | None = None
     named: dict[str, list[float]] = {}
     for part in _parts(text):
@@ -67,7 +81,7 @@ def parse(text: str, vocabulary: Vocabulary) -> Morphology:
 
 
 def _parts(text: str) -> list[list[_Word]]:
-    """The comma-separated parts of a prompt as words with their weights."""
+    """The parts of a prompt, between commas or semicolons, as words with their weights."""
     if len(text) > MAX_LENGTH:
         raise InputError(f"prompt: has {len(text)} characters; at most {MAX_LENGTH} are read")
     if (char := control_character(text)) is not None:
@@ -76,10 +90,10 @@ def _parts(text: str) -> list[list[_Word]]:
     parts: list[list[_Word]] = [[]]
     words: list[_Word] = []  # of all parts, for braces that span several
     opened: list[int] = []  # number of words before each open brace
-    tokens = iter(re.split(r"([{},:])", text))
+    tokens = iter(re.split(r"([{},;:])", text))
     for token in tokens:
         match token:
-            case ",":
+            case "," | ";":
                 parts.append([])
             case "{":
                 opened.append(len(words))
@@ -135,33 +149,25 @@ def _read(part: list[_Word], vocabulary: Vocabulary) -> list[tuple[Meaning, floa
     if part and not words and not {"galaxy", "galaxies"} & {word.text for word in part}:
         raise _unknown(part, vocabulary)
     texts = tuple(word.text for word in words)
-    fewest: list[list[tuple[int, int]] | None] = [None] * len(words) + [[]]  # spans that cover words[start:]
-    for start in reversed(range(len(words))):
-        for end in range(start + 1, min(start + vocabulary.longest, len(words)) + 1):
-            rest, best = fewest[end], fewest[start]
-            if rest is None or texts[start:end] not in vocabulary.meanings:
-                continue
-            if best is None or len(rest) + 1 <= len(best):
-                fewest[start] = [(start, end), *rest]
-    if fewest[0] is None:
+    spans = vocabulary.cover(texts)
+    if spans is None:
         raise _unknown(part, vocabulary)
     return [
         (vocabulary.meanings[texts[start:end]], furthest_from_one([word.weight for word in words[start:end]]))
-        for start, end in fewest[0]
+        for start, end in spans
     ]
 
 
 def _unknown(part: list[_Word], vocabulary: Vocabulary) -> InputError:
     """The error for a part that is not made of known phrases: what is wrong, and what may have been meant."""
-    strange = [word.text for word in part if word.text not in vocabulary.known_words][:5]
-    text = " ".join(word.text for word in part)
-    phrases = {" ".join(content_words(phrase)): phrase for phrase in reversed(vocabulary.listed())}
-    near: dict[str, None] = {}
-    for wanted in (" ".join(content_words(text)), *strange):
-        for match in get_close_matches(wanted[:80], phrases, n=3, cutoff=0.5):
-            near[phrases[match]] = None
+    words = tuple(word.text for word in part)
+    strange = [word for word in words if word not in vocabulary.known_words][:5]
+    text = " ".join(words)
+    near = suggest(words, vocabulary)
     hint = (
-        "nearest known: " + ", ".join(list(near)[:4]) if near else f"known: {', '.join(vocabulary.listed()[:6])}, ..."
+        "nearest known: " + ", ".join(near)
+        if near
+        else f"known: {', '.join(vocabulary.listed()[:6])}, ...; `galaxysd words` lists all"
     )
     if strange:
         noun = "word" if len(strange) == 1 else "words"

@@ -20,11 +20,13 @@ from galaxysd.settings import Settings
 
 BUILT_IN = Path(__file__).parent / "phrases"
 
-FILLERS = frozenset({"a", "an", "the", "galaxy", "galaxies", "with", "of", "and"})
+FILLERS = frozenset({"a", "an", "the", "galaxy", "galaxies", "with", "of", "and", "that", "has", "having", "its"})
 """Words that carry no meaning of their own: they may stand anywhere in a prompt and are ignored in comparisons."""
 
 _HYPHENS = re.compile(r"[-\u2010-\u2015\s]+")
-_RESERVED = re.compile(r"[{},:]")
+_TYPE = "(0|ab|a|bc|b|cd|c|dm|d|m)"
+_HUBBLE = re.compile(f"S(AB|A|B){_TYPE}?")  # a family, unbarred, weakly barred or barred, and a type
+_RESERVED = re.compile(r"[{},;:]")
 
 Words = tuple[str, ...]
 
@@ -32,12 +34,29 @@ Words = tuple[str, ...]
 def split_words(text: str) -> Words:
     """Words of `text` in lower case, split at white space and hyphens.
 
-    A word with an underscore is a column name and is kept whole, hyphens included.
+    A word with an underscore is a column name and is kept whole, hyphens included. A Hubble type with a family, as `SB`
+    or `SBc`, keeps its capitals, because `Sb` and `Sbc` are other types; of `SBa` there is one only, however typed.
+
+    Example:
+        >>> split_words("Edge-ON SBc Sbc sbA")
+        ('edge', 'on', 'SBc', 'sbc', 'SBa')
     """
     words: list[str] = []
-    for word in text.lower().replace("\u2019", "'").split():
-        words.extend([word] if "_" in word else [part for part in _HYPHENS.split(word) if part])
+    for word in text.replace("\u2019", "'").split():
+        parts = [word] if "_" in word else _HYPHENS.split(word)
+        words.extend(_cased(part) for part in parts if part)
     return tuple(words)
+
+
+def _cased(word: str) -> str:
+    """A word in lower case, but a Hubble type with a family in its own."""
+    lower = word.lower()
+    if _HUBBLE.fullmatch(word):
+        return word
+    if re.fullmatch(f"s{_TYPE}", lower):
+        return lower
+    found = re.fullmatch(f"s(ab|a|b){_TYPE}", lower)
+    return f"S{found[1].upper()}{found[2]}" if found else lower
 
 
 def content_words(text: str) -> Words:
@@ -58,6 +77,9 @@ class PhraseBook(Settings):
     )
     compounds: dict[str, tuple[str, ...]] = Field(
         default={}, description="wording that says several answers -> the phrases it stands for"
+    )
+    related: dict[str, tuple[str, ...]] = Field(
+        default={}, description="words that no answer means -> phrases to propose for them"
     )
     surveys: dict[Key, str] = Field(default={}, description="survey token -> one line on framing and bands")
 
@@ -93,7 +115,10 @@ class Vocabulary(Settings):
         """The built-in phrases for the questions of `tree`, and a user's own.
 
         Phrases of `extra` come before the built-in ones, so its first phrase becomes the canonical one. An answer that
-        no file names is called by the words of its column, `ring_kind` + `double` -> "ring kind double".
+        no file names is called by the words of its column, `ring_kind` + `double` -> "ring kind double". A built-in
+        compound is left out where the tree lacks one of its answers or where its wording is already the phrase of an
+        answer ("lenticular" in a tree with Hubble stages); of two for one wording, that of the first file is taken.
+        Proposals for unknown words (`related`) keep the phrases that this tree knows.
 
         Args:
             tree: the questions; a union of trees works as well, shared questions share their phrases.
@@ -101,8 +126,16 @@ class Vocabulary(Settings):
             extra: a phrase file of the user.
 
         Raises:
-            InputError: a phrase file is invalid, names an unknown answer, or two meanings claim one phrase.
+            InputError: a phrase file is invalid, names an unknown answer, two meanings claim one phrase, or `surveys`
+                is one text instead of several tokens.
+
+        Example:
+            >>> from galaxysd.catalog.tree import DecisionTree
+            >>> Vocabulary.load(DecisionTree.load("gz2"), ["sdss"]).phrase("t08_odd_feature_a19_ring")
+            'ring galaxy'
         """
+        if isinstance(surveys, str):
+            raise InputError(f"surveys: expected several tokens, as in ['sdss'], found the text {surveys!r}")
         built_in = [PhraseBook.read(path) for path in sorted(BUILT_IN.glob("*.yaml"))]
         own = PhraseBook() if extra is None else PhraseBook.read(extra)
         surveys = tuple(surveys)
@@ -114,15 +147,20 @@ class Vocabulary(Settings):
                 elif book is own:
                     raise InputError(f"{extra}: {column!r} is not an answer of tree {tree.name!r}")
         said = {content_words(phrase) for phrases in answers.values() for phrase in phrases}
-        compounds = {
-            wording: parts
-            for book in built_in
-            for wording, parts in book.compounds.items()
-            if all(content_words(part) in said for part in parts)
-        } | own.compounds
-        described = {token: text for book in (*built_in, own) for token, text in book.surveys.items()}
-
+        compounds = dict(own.compounds)
         taken = said | {content_words(wording) for wording in (*compounds, *surveys)}
+        for book in built_in:
+            for wording, parts in book.compounds.items():
+                if content_words(wording) not in taken and all(content_words(part) in said for part in parts):
+                    taken.add(content_words(wording))
+                    compounds[wording] = parts
+        described = {token: text for book in (*built_in, own) for token, text in book.surveys.items()}
+        related = {
+            words: known
+            for book in (*built_in, own)
+            for words, phrases in book.related.items()
+            if (known := tuple(phrase for phrase in phrases if content_words(phrase) in taken))
+        }
         for column, question in tree.question_of.items():
             if column in answers:
                 continue
@@ -137,6 +175,7 @@ class Vocabulary(Settings):
                 phrases=PhraseBook(
                     answers={column: answers[column] for column in tree.columns},
                     compounds=compounds,
+                    related=related,
                     surveys={token: described[token] for token in surveys if token in described},
                 ),
             )
@@ -157,7 +196,7 @@ class Vocabulary(Settings):
             if not words or _RESERVED.search(phrase) or control_character(phrase):
                 raise InputError(
                     f"phrase {phrase!r}: must hold a word besides {', '.join(sorted(FILLERS))}, "
-                    "and no brace, comma, colon or control character"
+                    "and no brace, comma, colon, semicolon or control character"
                 )
             if found.setdefault(words, meaning) != meaning:
                 raise InputError(f"phrase {phrase!r}: has two meanings, {_say(found[words])} and {_say(meaning)}")
@@ -180,9 +219,39 @@ class Vocabulary(Settings):
         return found
 
     @cached_property
+    def related(self) -> dict[Words, tuple[str, ...]]:
+        """What to propose for words that no answer means: their content words -> phrases."""
+        return {content_words(words): phrases for words, phrases in self.phrases.related.items()}
+
+    @cached_property
     def longest(self) -> int:
         """Number of content words in the longest phrase."""
         return max(len(words) for words in self.meanings)
+
+    def cover(self, words: Words) -> list[tuple[int, int]] | None:
+        """The fewest phrases that use up all of some content words; of equally few, the longest first.
+
+        Args:
+            words: content words, [W].
+
+        Returns:
+            The phrases as spans `words[start:end]` in order, or None where no phrases use up all words.
+
+        Example:
+            >>> from galaxysd.catalog.tree import DecisionTree
+            >>> words = Vocabulary.load(DecisionTree.load("gz2"), [])
+            >>> words.cover(("barred", "spiral", "2", "arms"))
+            [(0, 1), (1, 2), (2, 4)]
+        """
+        fewest: list[list[tuple[int, int]] | None] = [None] * len(words) + [[]]  # spans that cover words[start:]
+        for start in reversed(range(len(words))):
+            for end in range(start + 1, min(start + self.longest, len(words)) + 1):
+                rest, best = fewest[end], fewest[start]
+                if rest is None or words[start:end] not in self.meanings:
+                    continue
+                if best is None or len(rest) + 1 <= len(best):
+                    fewest[start] = [(start, end), *rest]
+        return fewest[0]
 
     @cached_property
     def known_words(self) -> frozenset[str]:

@@ -18,7 +18,7 @@ from galaxysd.metrics.morphology import measured_values
 from galaxysd.metrics.photometry import BANDS
 from galaxysd.metrics.power_spectrum import Curve
 from galaxysd.reports import contact_sheet
-from galaxysd.stats import Estimate, Score
+from galaxysd.stats import Score
 from galaxysd.types import Floats
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ GROUND, INK, FAINT = (
     "#{:02x}{:02x}{:02x}".format(*colour) for colour in (contact_sheet.GROUND, contact_sheet.INK, contact_sheet.FAINT)
 )
 LINE = "#2a3350"
-REAL, DREAMED, STRAW = "#8fc1ff", "#ffd88a", "#e07a8b"
-COLOURS = (REAL, DREAMED, "#9be3a8", "#c9a6ff", STRAW, "#7fd6d6")  # of the sets of a drawing, in order
+REAL, GENERATED, CONTROL = "#8fc1ff", "#ffd88a", "#e07a8b"
+COLOURS = (REAL, GENERATED, "#9be3a8", "#c9a6ff", CONTROL, "#7fd6d6")  # of the sets of a drawing, in order
 BAND_COLOURS = {"red": "#ff8a80", "green": "#9be3a8", "blue": "#8fc1ff"}
 BINS = 24  # of a histogram
-MARKERS = "vDsPX*"  # of straw men, in order
+MARKERS = "vDsPX*"  # of negative controls, in order
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def histograms(sets: Mapping[str, Floats]) -> bytes:
 
 
 def strip_chart(scores: Mapping[str, Score]) -> bytes:
-    """Each score with its interval between its floor (what real galaxies reach) and its straw men.
+    """Each score with its interval between its real baseline (what real galaxies reach) and its negative controls.
 
     Every line has a scale of its own, from the smallest to the largest of its numbers, which stand at its ends.
     """
@@ -169,13 +169,19 @@ def strip_chart(scores: Mapping[str, Score]) -> bytes:
     axes = figure.add_axes((0.2, 0.02, 0.74, 1 - 64 / (54 * len(scores) + 84)))
     axes.set(xlim=(-0.09, 1.09), ylim=(len(scores) - 0.4, -0.6), facecolor=GROUND, xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    kinds = sorted({name for one in scores.values() for name in one.straw_men})
+    kinds = sorted({name for one in scores.values() for name in one.negative_controls})
     markers = dict(zip(kinds, MARKERS, strict=False))
     for row, (label, one) in enumerate(scores.items()):
         axes.text(-0.11, row, label, color=INK, ha="right", va="center")
         axes.plot([0, 1], [row, row], color=LINE, linewidth=1, zorder=1)
-        straw = {name: value for name, value in one.straw_men.items() if value is not None}
-        ends = [one.low, one.high, one.value, *((one.floor.low, one.floor.high) if one.floor else ()), *straw.values()]
+        straw = {name: value for name, value in one.negative_controls.items() if value is not None}
+        ends = [
+            one.low,
+            one.high,
+            one.value,
+            *((one.real_baseline.low, one.real_baseline.high) if one.real_baseline else ()),
+            *straw.values(),
+        ]
         known = [end for end in ends if end is not None]
         if not known:
             axes.text(0.5, row - 0.12, one.note or "", color=FAINT, ha="center", va="bottom", fontsize=9)
@@ -183,22 +189,24 @@ def strip_chart(scores: Mapping[str, Score]) -> bytes:
         least, unit = min(known), (max(known) - min(known)) or 1.0
         for x, text, align in ((-0.02, min(known), "right"), (1.02, max(known), "left")):
             axes.text(x, row, f"{text:.3g}", color=FAINT, ha=align, va="center", fontsize=9)
-        if one.floor:
-            low, high = ((end - least) / unit for end in (one.floor.low, one.floor.high))
+        if one.real_baseline:
+            low, high = ((end - least) / unit for end in (one.real_baseline.low, one.real_baseline.high))
             axes.fill_between(
                 [low, max(high, low + 0.004)], row - 0.22, row + 0.22, color=REAL, alpha=0.45, linewidth=0
             )
         for name, value in straw.items():
-            axes.plot((value - least) / unit, row, markers[name], color=STRAW, markersize=7, zorder=3)
+            axes.plot((value - least) / unit, row, markers[name], color=CONTROL, markersize=7, zorder=3)
         if one.value is not None and one.low is not None and one.high is not None:
             x, low, high = ((end - least) / unit for end in (one.value, one.low, one.high))
-            axes.plot([low, high], [row, row], color=DREAMED, linewidth=4, alpha=0.6, zorder=4)
-            axes.plot(x, row, "o", color=DREAMED, markersize=9, zorder=5)
-            axes.text(min(max(x, 0.02), 0.98), row - 0.18, f"{one.value:.3g}", color=DREAMED, ha="center", va="bottom")
+            axes.plot([low, high], [row, row], color=GENERATED, linewidth=4, alpha=0.6, zorder=4)
+            axes.plot(x, row, "o", color=GENERATED, markersize=9, zorder=5)
+            axes.text(
+                min(max(x, 0.02), 0.98), row - 0.18, f"{one.value:.3g}", color=GENERATED, ha="center", va="bottom"
+            )
         else:
             axes.text(0.5, row - 0.12, one.note or "", color=FAINT, ha="center", va="bottom", fontsize=9)
-    keys = [_key(axes, "dreamed, 95 % interval", DREAMED, "o"), _key(axes, "floor: real galaxies", REAL, "s")]
-    keys += [_key(axes, name, STRAW, marker) for name, marker in markers.items()]
+    keys = [_key(axes, "dreamed, 95 % interval", GENERATED, "o"), _key(axes, "floor: real galaxies", REAL, "s")]
+    keys += [_key(axes, name, CONTROL, marker) for name, marker in markers.items()]
     _legend(figure, keys=keys)
     return png(figure, tight=False)
 
@@ -219,7 +227,7 @@ def reliability(calibrations: Mapping[str, Calibration]) -> bytes:
 
 
 def front(points: Sequence[Point]) -> bytes:
-    """Consistency against diversity, realism as colour (Astolfi et al. 2024); a label without room is left out."""
+    """Consistency against diversity, realism as colour (Astolfi et al. 2024); a label without package is left out."""
     figure = new_figure(560, width=820)
     axes = panel(figure, 1, 1, 1, xlabel="diversity", ylabel="consistency")
     axes.margins(0.16)
@@ -254,30 +262,6 @@ def front(points: Sequence[Point]) -> bytes:
     return png(figure)
 
 
-def bars(values: Mapping[str, Estimate], *, label: str) -> bytes:
-    """Horizontal bars with their 95 % intervals.
-
-    Args:
-        values: by name, the first on top.
-        label: of the axis, with unit.
-    """
-    figure = new_figure(34 * len(values) + 90)
-    axes = panel(figure, 1, 1, 1, xlabel=label)
-    middle = np.array([one.value for one in values.values()])
-    ends = np.array([(one.low, one.high) for one in values.values()]).T
-    places = np.arange(len(values))
-    axes.barh(places, middle, height=0.62, color=DREAMED, alpha=0.75)
-    axes.hlines(places, *ends, color=INK, linewidth=1.6)
-    axes.set_yticks(places, list(values), color=INK)
-    axes.invert_yaxis()
-    right = max(0.0, float(ends.max()), float(middle.max()))
-    for place, one in enumerate(values.values()):
-        text = f"  {one.value:.3g}"
-        axes.text(max(one.high, one.value, 0.0), place, text, color=FAINT, va="center", fontsize=9)
-    axes.set_xlim(right=right + 0.08 * (right - min(0.0, float(ends.min()))))
-    return png(figure)
-
-
 def new_figure(height: int, *, width: int = WIDTH) -> "Figure":
     """An empty figure, px, that no window system knows of."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -299,7 +283,7 @@ def panel(figure: "Figure", rows: int, columns: int, place: int, *, xlabel: str 
 
 
 def _range(samples: Iterable[Floats]) -> tuple[float, float]:
-    """What holds the middle 99 % of all values, with some room; a unit interval where there are none."""
+    """What holds the middle 99 % of all values, with some package; a unit interval where there are none."""
     every = np.concatenate(list(samples))
     if not every.size:
         return 0.0, 1.0
@@ -341,7 +325,7 @@ def _legend(figure: "Figure", names: Iterable[str] = (), *, keys: Sequence[Any] 
 
 
 def png(figure: "Figure", *, tight: bool = True) -> bytes:
-    """The figure as a PNG file, laid out anew if `tight`, with room for its legend."""
+    """The figure as a PNG file, laid out anew if `tight`, with package for its legend."""
     if tight:
         head = 34 / (figure.get_figheight() * DPI) if figure.legends else 0.0
         figure.tight_layout(rect=(0, 0, 1, 1 - head))

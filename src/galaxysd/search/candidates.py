@@ -1,11 +1,10 @@
 """From scores to candidates: the top of the list, each with its reasons.
 
-In: the parts that `score.py` wrote, the survey, dreamed and known examples, an encoder. Out: a table of candidates,
+In: the parts that `score.py` wrote, the survey, generated and known examples, an encoder. Out: a table of candidates,
 and their pictures with the occlusion map drawn over them.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import polars as pl
 
 from galaxysd.data.decode import decode
 from galaxysd.data.export import write_png
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.search.explanations import nearest, occlusion, overlay
 from galaxysd.search.score import scan_scores
@@ -27,21 +27,13 @@ COLUMNS = {
     "dec": pl.Float64,
     "score": pl.Float64,
     "spread": pl.Float64,
-    "nearest_dreamed": pl.String,
-    "dreamed_distance": pl.Float64,
+    "nearest_generated": pl.String,
+    "generated_distance": pl.Float64,
     "nearest_known": pl.String,
     "known_distance": pl.Float64,
     "image": pl.String,
     "why": pl.String,
 }
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Galaxies with names, to be found nearest: uint8 [M, S, S, 3]."""
-
-    names: tuple[str, ...]
-    images: Pixels
 
 
 def top(scores: Path, n: int, *, better: pl.DataFrame | None = None, exclude: Collection[str] = ()) -> pl.DataFrame:
@@ -76,8 +68,8 @@ def explain_candidates(
     score: Callable[[Pixels], Floats],
     encoder: Encoder,
     *,
-    dreamed: Gallery,
-    known: Gallery,
+    generated: GalaxySet,
+    known: GalaxySet,
     out: Path,
     mapped: int,
 ) -> pl.DataFrame:
@@ -88,7 +80,7 @@ def explain_candidates(
         survey: they are in.
         score: probabilities of the target [N] of uint8 [N, S, S, 3], for the occlusion maps.
         encoder: in whose features examples are near.
-        dreamed: dreams of the target.
+        generated: generated galaxies of the target.
         known: real examples of the target; may be empty.
         out: folder for `candidates/NNNNN.png` and, of the first `mapped`, `candidates/NNNNN-why.png`.
         mapped: candidates with an occlusion map.
@@ -99,7 +91,9 @@ def explain_candidates(
     found = survey.pixels(ranked["id"].to_list())
     positions = survey.positions()
     images = np.stack([found[name] for name in ranked["id"]]) if len(ranked) else np.empty((0, 8, 8, 3), np.uint8)
-    near = {name: _nearest_of(images, gallery, encoder) for name, gallery in (("dreamed", dreamed), ("known", known))}
+    near = {
+        name: _nearest_of(images, gallery, encoder) for name, gallery in (("generated", generated), ("known", known))
+    }
     rows = []
     for place, row in enumerate(ranked.iter_rows(named=True)):
         picture = f"{PICTURES}/{row['rank']:05d}.png"
@@ -114,8 +108,8 @@ def explain_candidates(
                 **row,
                 "ra": ra,
                 "dec": dec,
-                "nearest_dreamed": near["dreamed"][place][0],
-                "dreamed_distance": near["dreamed"][place][1],
+                "nearest_generated": near["generated"][place][0],
+                "generated_distance": near["generated"][place][1],
                 "nearest_known": near["known"][place][0],
                 "known_distance": near["known"][place][1],
                 "image": picture,
@@ -125,11 +119,11 @@ def explain_candidates(
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
-def _nearest_of(images: Pixels, gallery: Gallery, encoder: Encoder) -> list[tuple[str | None, float | None]]:
-    if not gallery.names or not len(images):
+def _nearest_of(images: Pixels, gallery: GalaxySet, encoder: Encoder) -> list[tuple[str | None, float | None]]:
+    if not gallery.ids or not len(images):
         return [(None, None)] * len(images)
     index, distance = nearest(encoder.features(images), encoder.features(gallery.images))
-    return [(gallery.names[place], float(apart)) for place, apart in zip(index, distance, strict=True)]
+    return [(gallery.ids[place], float(apart)) for place, apart in zip(index, distance, strict=True)]
 
 
 def pictures(candidates: pl.DataFrame, out: Path, column: str) -> Mapping[int, Pixels]:

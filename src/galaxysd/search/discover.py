@@ -1,20 +1,20 @@
-"""Find rare galaxies of a described kind in a survey: dream them, learn them, score everything, rank with reasons.
+"""Find rare galaxies of a described kind in a survey: generate them, learn them, score everything, rank with reasons.
 
     discover(survey, target, out, encoder=...)
 
-    OUT/dreams/KIND.npy        dreams of the target and its near misses (target.py), shared by all rounds
-    OUT/round-1/               a run folder: settings.yaml, done.json
+    OUT/generated galaxies/KIND.npy        generated galaxies of the target and its hard negatives (target.py), shared
+    by all rounds OUT/round-1/               a run folder: settings.yaml, done.json
         scores/                a part per chunk of the survey (score.py)
         candidates.parquet     the best galaxies with their reasons (candidates.py), candidates/*.png
         broken.parquet         id and reason of images that cannot be read, if there are any
         candidates.html        the page (report.py)
     OUT/round-2/               the same after the answers about round 1 went back into training (known.py)
 
-The judge (ranker.py) learns from dreams of the target against dreamed near misses and against galaxies of the survey,
-which count as "other": the target is rare, so few of them are mislabelled. Each member of its ensemble is given other
-galaxies of the survey, and none judges a galaxy that it was told to be "other" (bagging of unlabelled examples:
-Mordelet and Vert 2014, Pattern Recognition Letters 37, 201). Known and vetted galaxies join their class. The same
-command goes on where it was cut off.
+The ranker (ranker.py) learns from generated galaxies of the target against generated hard negatives and against
+galaxies of the survey, which count as "other": the target is rare, so few of them are mislabelled. Each member of its
+ensemble is given other galaxies of the survey, and none judges a galaxy that it was told to be "other" (bagging of
+unlabelled examples: Mordelet and Vert 2014, Pattern Recognition Letters 37, 201). Known and vetted galaxies join their
+class. The same command goes on where it was cut off.
 """
 
 import json
@@ -29,6 +29,7 @@ from pydantic import Field
 from galaxysd.catalog.catalog import Catalog
 from galaxysd.data.dataset import Dataset
 from galaxysd.data.framing import Framing
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.data import DataSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.encoders.galaxyemb import Encoder
@@ -36,38 +37,42 @@ from galaxysd.errors import InputError
 from galaxysd.io import replacing
 from galaxysd.runs import Run
 from galaxysd.search.candidates import explain_candidates, top
-from galaxysd.search.domain_leak import Probe, probe
+from galaxysd.search.domain_leak import DomainLeakTest, domain_leak_test
 from galaxysd.search.known import known_ids
-from galaxysd.search.ranker import JudgeSettings, TargetJudge, train_judge
+from galaxysd.search.ranker import RankerSettings, TargetRanker, train_ranker
 from galaxysd.search.report import write_page
 from galaxysd.search.rounds import Answers, read_answers
 from galaxysd.search.score import Engine, broken_images, score_survey
 from galaxysd.search.survey import Survey
-from galaxysd.search.target import Lesson, Seen, combination_seen, make_lesson, warnings_of
-from galaxysd.search.training_set import MIX, UNLABELLED, Lot, dreamed_lots, gallery, places, split, take
-from galaxysd.settings import Settings
+from galaxysd.search.target import SearchTarget, Seen, combination_seen, make_target, warnings_of
+from galaxysd.search.training_set import BACKGROUND, UNLABELLED, Group, gallery, generated_groups, split
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.types import Pixels
 
 
 class DiscoverSettings(Settings):
     """How to search."""
 
-    dreams: int = Field(default=600, ge=20, description="dreams of the target")
-    near_misses: int = Field(default=300, ge=50, description="dreams of each kind of near miss")
-    mix: int = Field(default=600, ge=50, description="dreams of the survey's own mix, which show the dreams' style")
+    generated: int = Field(default=600, ge=20, description="generated galaxies of the target")
+    hard_negatives: int = Field(default=300, ge=50, description="generated galaxies of each kind of hard negative")
+    background: int = Field(
+        default=600,
+        ge=50,
+        description="generated galaxies of the survey's own mix, which show the generated galaxies' style",
+    )
     unlabelled: int = Field(default=3000, ge=50, description="galaxies of the survey that count as not the target")
     held_out: float = Field(
         default=0.2, ge=0.2, le=0.5, description="share of all examples kept for calibration and probe"
     )
     members: int = Field(
-        default=3, ge=3, description="of the ensemble; two are left to judge what the third learned from"
+        default=3, ge=3, description="of the ensemble; two are left to ranker what the third learned from"
     )
-    judge: JudgeSettings = JudgeSettings()
+    ranker: RankerSettings = RankerSettings()
     candidates: int = Field(default=200, ge=1, description="galaxies in the list")
     mapped: int = Field(default=40, ge=0, description="candidates with an occlusion map, on the page")
 
 
-class DiscoverIdentity(Settings):
+class DiscoverIdentity(FrozenModel):
     """What makes two searches the same."""
 
     settings: DiscoverSettings
@@ -82,7 +87,7 @@ class DiscoverIdentity(Settings):
     answers: tuple[str, ...] = Field(description="vetted galaxies, id:answer")
 
 
-class DiscoverReport(Settings):
+class DiscoverReport(FrozenModel):
     """What a search did."""
 
     out: str = Field(description="folder of the round")
@@ -90,13 +95,13 @@ class DiscoverReport(Settings):
     page: str
     target: str
     round: int
-    lesson: Lesson
+    search_target: SearchTarget
     seen: Seen | None = Field(description="the combination in labelled training galaxies; null: none were given")
     warnings: tuple[str, ...]
     examples: dict[str, int] = Field(
-        description="galaxies of each kind that the judge learned from or was held against"
+        description="galaxies of each kind that the ranker learned from or was held against"
     )
-    probe: Probe
+    domain_leak: DomainLeakTest
     images: int = Field(description="galaxies of the survey")
     broken: int = Field(description="images that cannot be read, listed in broken.parquet")
     seconds_scoring: float
@@ -143,7 +148,7 @@ def discover(
         workers: processes of Ray.
         framing: of a survey that is not a dataset.
         limit: search about so many galaxies only.
-        seed: of dreams and draws.
+        seed: of generated galaxies and draws.
         settings: how.
 
     Raises:
@@ -159,7 +164,7 @@ def discover(
             f"survey {listed.name}: images of {listed.framing.size} px; generator {model} makes {size} px, "
             f"choose a framing or dataset of that size"
         )
-    lesson = make_lesson(pipeline, target, survey=listed.token)
+    search_target = make_target(pipeline, target, survey=listed.token)
     known = [] if positives is None else known_ids(positives, listed)
     hidden = [] if exclude is None else known_ids(exclude, listed)
     vetted = _answers(answers, round, Path(out), listed)
@@ -167,7 +172,7 @@ def discover(
         settings=settings,
         seed=seed,
         round=round,
-        target=lesson.target.caption,
+        target=search_target.target.caption,
         model=pipeline.model_hash,
         encoder=encoder.hash,
         survey=listed.hash,
@@ -180,37 +185,41 @@ def discover(
         return DiscoverReport.parse({**run.summary, "already_done": True}, f"{run.folder}/done.json")
     folder = run.folder
     catalogs = [Dataset.open(one).catalog for one in training]
-    seen = _seen(lesson, pipeline, [*catalogs, *([] if listed.catalog is None else [listed.catalog])])
+    seen = _seen(search_target, pipeline, [*catalogs, *([] if listed.catalog is None else [listed.catalog])])
     phrases = {column: pipeline.vocabulary.phrase(column) for column in pipeline.record.tree.columns}
 
-    lots = dreamed_lots(
+    groups = generated_groups(
         pipeline,
-        lesson,
-        target=settings.dreams,
-        near_misses=settings.near_misses,
-        mix=settings.mix,
+        search_target,
+        target=settings.generated,
+        hard_negatives=settings.hard_negatives,
+        background=settings.background,
         seed=seed,
-        folder=Path(out) / "dreams",
+        folder=Path(out) / "generated",
     )
-    lots += _real(listed, settings, seed, known, hidden, vetted)
-    learned, held = split(lots, settings.held_out, seed)
-    judge = train_judge(encoder, learned, held, settings.judge, members=settings.members)
-    found = {lot.kind: judge(lot.images, dreamed=lot.dreamed)[0] for lot in held if lot.kind in (MIX, UNLABELLED)}
-    gap = probe(found[UNLABELLED], found[MIX], seed=seed)
+    groups += _real(listed, settings, seed, known, hidden, vetted)
+    learned, held = split(groups, settings.held_out, seed)
+    ranker = train_ranker(encoder, learned, held, settings.ranker, members=settings.members)
+    found = {
+        group.kind: ranker(group.galaxies.images, generated=group.synthetic)[0]
+        for group in held
+        if group.kind in (BACKGROUND, UNLABELLED)
+    }
+    gap = domain_leak_test(found[UNLABELLED], found[BACKGROUND], seed=seed)
 
-    scored = score_survey(listed, judge, folder / "scores", engine=engine, workers=workers)
+    scored = score_survey(listed, ranker, folder / "scores", engine=engine, workers=workers)
     if scored.broken:
         with replacing(folder / "broken.parquet") as path:
             broken_images(folder / "scores").write_parquet(path)
-    fair = _out_of_bag(next(lot for lot in learned if lot.kind == UNLABELLED), judge, listed)
+    fair = _out_of_bag(next(group for group in learned if group.kind == UNLABELLED), ranker, listed)
     ranked = top(folder / "scores", settings.candidates, better=fair, exclude={*known, *hidden, *vetted.all})
-    real_targets = [lot for lot in lots if lot.label == 1 and not lot.dreamed]
+    real_targets = [group for group in groups if group.label == 1 and not group.synthetic]
     candidates = explain_candidates(
         ranked,
         listed,
-        lambda images: judge(images)[0],
+        lambda images: ranker(images)[0],
         encoder,
-        dreamed=gallery([lots[0]]),
+        generated=gallery([groups[0]]),
         known=gallery(real_targets),
         out=folder,
         mapped=settings.mapped,
@@ -223,11 +232,11 @@ def discover(
         page=str(folder / "candidates.html"),
         target=target,
         round=round,
-        lesson=lesson,
+        search_target=search_target,
         seen=seen,
-        warnings=tuple(_warnings(lesson, seen, phrases, gap)),
-        examples={lot.kind: len(lot.ids) for lot in lots},
-        probe=gap,
+        warnings=tuple(_warnings(search_target, seen, phrases, gap)),
+        examples={group.kind: len(group) for group in groups},
+        domain_leak=gap,
         images=scored.images,
         broken=scored.broken,
         seconds_scoring=scored.seconds,
@@ -239,7 +248,7 @@ def discover(
         folder / "candidates.html",
         report.model_dump(mode="json"),
         candidates,
-        dreamed=gallery([lots[0]]),
+        generated=gallery([groups[0]]),
         known=gallery(real_targets),
     )
     run.finish(json.loads(report.model_dump_json()))
@@ -248,11 +257,11 @@ def discover(
 
 def _real(
     survey: Survey, settings: DiscoverSettings, seed: int, known: list[str], hidden: list[str], vetted: Answers
-) -> list[Lot]:
+) -> list[Group]:
     """Galaxies of the survey: unlabelled ones, known ones, vetted ones."""
     apart = frozenset((*known, *hidden, *vetted.all))
     names, images = survey.sample(settings.unlabelled, seed=seed, without=apart)
-    lots = [_lot(survey, UNLABELLED, 0, names, images)]
+    groups = [_group_of(survey, UNLABELLED, 0, names, images)]
     denied = set(vetted.no)
     told = {
         "known": (1, [name for name in known if name not in denied]),
@@ -266,22 +275,23 @@ def _real(
         found = survey.pixels(wanted) if wanted else {}
         readable = [name for name in wanted if name in found]
         if readable:
-            lots.append(_lot(survey, kind, label, readable, np.stack([found[name] for name in readable])))
-    return lots
+            groups.append(_group_of(survey, kind, label, readable, np.stack([found[name] for name in readable])))
+    return groups
 
 
-def _lot(survey: Survey, kind: str, label: int, names: Sequence[str], images: Pixels) -> Lot:
-    return Lot(kind, label, tuple(f"{survey.token or 'survey'}:{name}" for name in names), images, dreamed=False)
+def _group_of(survey: Survey, kind: str, label: int, names: Sequence[str], images: Pixels) -> Group:
+    galaxies = GalaxySet(images, [f"{survey.token or 'survey'}:{name}" for name in names])
+    return Group(kind, label, galaxies, synthetic=False)
 
 
-def _out_of_bag(unlabelled: Lot, judge: TargetJudge, survey: Survey) -> pl.DataFrame:
+def _out_of_bag(unlabelled: Group, ranker: TargetRanker, survey: Survey) -> pl.DataFrame:
     """Scores of unlabelled training galaxies by the members that did not learn from them."""
     prefix = f"{survey.token or 'survey'}:"
     rows: list[tuple[str, float, float]] = []
-    for member in range(len(judge.members)):
-        mine = take(unlabelled, places(unlabelled, member, len(judge.members)))
-        if mine.ids:
-            scores, spreads = judge.without(member)(mine.images)
+    for member in range(len(ranker.members)):
+        mine = unlabelled.subset(unlabelled.indices(member, len(ranker.members))).galaxies
+        if len(mine):
+            scores, spreads = ranker.without(member)(mine.images)
             names = [name.removeprefix(prefix) for name in mine.ids]
             rows += zip(names, scores.tolist(), spreads.tolist(), strict=True)
     return pl.DataFrame(rows, schema={"id": pl.String, "score": pl.Float64, "spread": pl.Float64}, orient="row")
@@ -302,19 +312,21 @@ def _answers(table: str | Path | None, number: int, out: Path, survey: Survey) -
     return read_answers(table, survey)
 
 
-def _seen(lesson: Lesson, pipeline: GalaxyPipeline, catalogs: list[Catalog]) -> Seen | None:
+def _seen(search_target: SearchTarget, pipeline: GalaxyPipeline, catalogs: list[Catalog]) -> Seen | None:
     if not catalogs:
         return None
     recipe: dict[str, Any] = pipeline.record.training.get("recipe", {})
     learned = DataSettings.parse(recipe.get("data", {}), "the generator's training data")
-    return combination_seen(lesson.target.morphology, catalogs, learned)
+    return combination_seen(search_target.target.morphology, catalogs, learned)
 
 
-def _warnings(lesson: Lesson, seen: Seen | None, phrases: dict[str, str], gap: Probe) -> list[str]:
-    found = warnings_of(lesson, seen, phrases)
+def _warnings(
+    search_target: SearchTarget, seen: Seen | None, phrases: dict[str, str], gap: DomainLeakTest
+) -> list[str]:
+    found = warnings_of(search_target, seen, phrases)
     if not gap.passed:
         found.append(
-            f"the scores tell dreamed from real galaxies (area {gap.area.value:.2f}, 0.5 is chance): the judge "
+            f"the scores tell dreamed from real galaxies (area {gap.area.value:.2f}, 0.5 is chance): the ranker "
             "may have learned the style of the dreams; trust the ranking less than the pictures"
         )
     return found

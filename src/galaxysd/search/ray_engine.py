@@ -1,4 +1,4 @@
-"""Scoring on Ray Data: the same chunks, the same judge, on as many processes and machines as Ray has.
+"""Scoring on Ray Data: the same chunks, the same ranker, on as many processes and machines as Ray has.
 
 In: chunks (descriptions, not pixels). Out: their parts, written by the workers themselves to a folder all of them see;
 only counts travel back, so memory does not grow with the survey. A worker that dies is replaced and its chunk done
@@ -12,32 +12,32 @@ from typing import Any, Generic, TypeVar
 from galaxysd.errors import InputError
 from galaxysd.search.survey import Chunk
 
-Judge = TypeVar("Judge")
+Ranker = TypeVar("Ranker")
 
 
-class Worker(Generic[Judge]):
-    """Scores chunks in a process of its own, with a judge sent to it once (the calling shape of `map_batches`)."""
+class Worker(Generic[Ranker]):
+    """Scores chunks in a process of its own, with a ranker sent to it once (the calling shape of `map_batches`)."""
 
-    def __init__(self, score: Callable[[Chunk, Judge], int], judge: Judge) -> None:
+    def __init__(self, score: Callable[[Chunk, Ranker], int], ranker: Ranker) -> None:
         import torch
 
         torch.set_num_threads(1)  # one process per core
-        self.score, self.judge = score, judge
+        self.score, self.ranker = score, ranker
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Batch of one chunk (as JSON) -> the number of its images."""
-        return {"images": [self.score(Chunk.model_validate_json(text), self.judge) for text in batch["chunk"]]}
+        return {"images": [self.score(Chunk.model_validate_json(text), self.ranker) for text in batch["chunk"]]}
 
 
 def on_ray(
-    chunks: list[Chunk], score: Callable[[Chunk, Judge], int], judge: Judge, workers: int | None
+    chunks: list[Chunk], score: Callable[[Chunk, Ranker], int], ranker: Ranker, workers: int | None
 ) -> Iterator[int]:
     """Score chunks; yields the number of images of each as it is done.
 
     Args:
         chunks: what is left to do.
         score: writes the part of a chunk to a folder shared by all machines, and counts its images; picklable.
-        judge: who scores; picklable.
+        ranker: who scores; picklable.
         workers: processes, by default one per core of the cluster.
 
     Raises:
@@ -66,7 +66,7 @@ def on_ray(
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(size, len(chunks))),
             num_cpus=1,
-            fn_constructor_kwargs={"score": score, "judge": judge},
+            fn_constructor_kwargs={"score": score, "ranker": ranker},
         )
         for row in counted.iter_rows():
             yield int(row["images"])

@@ -1,4 +1,4 @@
-"""The page of a search: what was looked for, whether the judge can be trusted, and the candidates with reasons.
+"""The page of a search: what was looked for, whether the ranker can be trusted, and the candidates with reasons.
 
 In: the report of `discover` and its table of candidates. Out: one HTML file.
 """
@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.reports.html import Figure, Part, Section, Table, build_page
-from galaxysd.search.candidates import Gallery, pictures
+from galaxysd.search.candidates import pictures
 from galaxysd.types import Pixels
 
-DREAMS = 24  # shown on the page
+GENERATED = 24  # shown on the page
 GAP = 4  # px between the pictures of a candidate
 
 
 def write_page(
-    path: Path, report: dict[str, Any], candidates: pl.DataFrame, *, dreamed: Gallery, known: Gallery
+    path: Path, report: dict[str, Any], candidates: pl.DataFrame, *, generated: GalaxySet, known: GalaxySet
 ) -> Path:
     """Write the page of a round.
 
@@ -26,16 +27,16 @@ def write_page(
         path: the HTML file; the pictures of the candidates lie beside it.
         report: `DiscoverReport` as plain values.
         candidates: table of `rank.explain_candidates`.
-        dreamed: dreams of the target.
+        generated: generated galaxies of the target.
         known: real examples of the target.
 
     Returns:
         The path.
     """
-    lesson, gap = report["lesson"], report["probe"]
+    search_target, gap = report["search_target"], report["domain_leak"]
     area = gap["area"]
     verdict = "no sign of a shortcut" if gap["passed"] else "a warning: the style of the dreams may have been learned"
-    kinds = [lesson["target"], *lesson["near_misses"]]
+    kinds = [search_target["target"], *["hard_negatives"]]
     taught = Table(
         ("kind", "in words", "examples"),
         [(kind["name"], kind["caption"] or "(anything)", f"{report['examples'][kind['name']]:,}") for kind in kinds]
@@ -44,9 +45,9 @@ def write_page(
             for name, n in report["examples"].items()
             if name not in {kind["name"] for kind in kinds}
         ],
-        "What the judge learned from",
+        "What the ranker learned from",
     )
-    parts: list[Part] = [taught, _strip(dreamed.images[:DREAMS], "dreams of the target")]
+    parts: list[Part] = [taught, _strip(generated.images[:GENERATED], "dreams of the target")]
     parts += [f"Warning: {text}." for text in report["warnings"]]
     parts.append(
         f"Do the scores tell dreamed from real galaxies that are not the target? Area {area['value']:.2f} "
@@ -59,9 +60,9 @@ def write_page(
     images, maps = pictures(candidates, path.parent, "image"), pictures(candidates, path.parent, "why")
     for row in candidates.filter(pl.col("why").is_not_null()).iter_rows(named=True):
         tiles = [images[row["rank"]], maps[row["rank"]]]
-        for gallery, name in ((dreamed, row["nearest_dreamed"]), (known, row["nearest_known"])):
+        for gallery, name in ((generated, row["nearest_generated"]), (known, row["nearest_known"])):
             if name is not None:
-                tiles.append(gallery.images[gallery.names.index(name)])
+                tiles.append(gallery.images[gallery.ids.index(name)])
         place = "" if row["ra"] is None else f", RA {row['ra']:.5f}, Dec {row['dec']:+.5f} deg"
         text = f"{row['rank']}. {row['id']}{place}: score {row['score']:.3f}, spread {row['spread']:.3f}"
         shown.append(Figure(_row(tiles), alt=f"candidate {row['rank']} with its reasons", caption=text, scale=2))

@@ -1,6 +1,6 @@
 """Score every galaxy of a survey, chunk by chunk, on one process or on Ray.
 
-In: a `Survey` and a judge (ranker.py). Out: OUT/part-NNNNN.parquet, one per chunk: `id`, `score` (probability of
+In: a `Survey` and a ranker (ranker.py). Out: OUT/part-NNNNN.parquet, one per chunk: `id`, `score` (probability of
 the target, mean over the ensemble), `spread` (standard deviation over it), `problem` (why an image has no score). A
 part appears when it is whole, and is not made twice: a search that was cut off goes on, and a worker that died changes
 nothing.
@@ -24,17 +24,17 @@ from galaxysd.errors import InputError
 from galaxysd.io import replacing
 from galaxysd.search.ray_engine import on_ray
 from galaxysd.search.survey import Chunk, Survey, read_chunk
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Floats, Pixels
 
-Judge = Callable[[Pixels], tuple[Floats, Floats]]  # uint8 [B, S, S, 3] -> score [B], spread [B]
+Ranker = Callable[[Pixels], tuple[Floats, Floats]]  # uint8 [B, S, S, 3] -> score [B], spread [B]
 Engine = Literal["process", "ray"]
 
 ENGINES: tuple[Engine, ...] = ("process", "ray")
 SCHEMA = pa.schema([("id", pa.string()), ("score", pa.float64()), ("spread", pa.float64()), ("problem", pa.string())])
 
 
-class ScoreReport(Settings):
+class ScoreReport(FrozenModel):
     """What scoring did."""
 
     images: int = Field(description="images of the survey")
@@ -45,7 +45,7 @@ class ScoreReport(Settings):
 
 def score_survey(
     survey: Survey,
-    judge: Judge,
+    ranker: Ranker,
     out: str | Path,
     *,
     engine: Engine = "process",
@@ -55,7 +55,7 @@ def score_survey(
 
     Args:
         survey: what to search.
-        judge: who scores; Ray sends it to its processes.
+        ranker: who scores; Ray sends it to its processes.
         out: folder of the parts.
         engine: `process`, or `ray` for more than one machine can hold or do.
         workers: processes of Ray, by default one per core.
@@ -72,7 +72,7 @@ def score_survey(
     began = time.monotonic()
     if waiting:
         score = partial(score_chunk, framing=survey.framing, out=out.resolve())
-        done = on_ray(waiting, score, judge, workers) if engine == "ray" else _here(waiting, score, judge)
+        done = on_ray(waiting, score, ranker, workers) if engine == "ray" else _here(waiting, score, ranker)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(stderr=True)
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
@@ -87,12 +87,12 @@ def score_survey(
     )
 
 
-def score_chunk(chunk: Chunk, judge: Judge, *, framing: Framing, out: Path) -> int:
+def score_chunk(chunk: Chunk, ranker: Ranker, *, framing: Framing, out: Path) -> int:
     """Score one chunk and write its part; returns the number of its images."""
     rows: list[tuple[str, float | None, float | None, str | None]] = []
     for shown in read_chunk(chunk, framing):
         if shown.ids:
-            scores, spreads = judge(shown.pixels)
+            scores, spreads = ranker(shown.pixels)
             rows += zip(shown.ids, scores.tolist(), spreads.tolist(), [None] * len(shown.ids), strict=True)
         rows += [(name, None, None, reason) for name, reason in shown.broken]
     values = [list(column) for column in zip(*rows, strict=True)]
@@ -116,6 +116,6 @@ def broken_images(out: Path) -> pl.DataFrame:
     return scan_scores(out).filter(pl.col("score").is_null()).select("id", reason="problem").collect()
 
 
-def _here(chunks: list[Chunk], score: Callable[[Chunk, Judge], int], judge: Judge) -> Iterator[int]:
+def _here(chunks: list[Chunk], score: Callable[[Chunk, Ranker], int], ranker: Ranker) -> Iterator[int]:
     for chunk in chunks:
-        yield score(chunk, judge)
+        yield score(chunk, ranker)

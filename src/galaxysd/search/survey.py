@@ -23,13 +23,13 @@ from galaxysd.data.decode import BadImage, decode
 from galaxysd.data.framing import Framing
 from galaxysd.data.sources import ImageSource
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.types import Pixels
 
 CHUNK = 1024  # images, about; a Parquet chunk holds whole row groups
 
 
-class Chunk(Settings):
+class Chunk(FrozenModel):
     """Some images of one file or folder."""
 
     index: int = Field(ge=0, description="place among the chunks of the survey")
@@ -169,10 +169,10 @@ class Survey:
         """
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(self.chunks))[: max(1, -(-8 * n // CHUNK))]
-        lots = [
+        groups = [
             (name, chunk) for chunk in sorted(order) for name in chunk_ids(self.chunks[chunk]) if name not in without
         ]
-        drawn = [lots[place][0] for place in sorted(rng.permutation(len(lots))[:n])]
+        drawn = [groups[place][0] for place in sorted(rng.permutation(len(groups))[:n])]
         found = self.pixels(drawn)
         ids = [name for name in drawn if name in found]
         if not ids:

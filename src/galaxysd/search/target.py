@@ -1,7 +1,7 @@
-"""What to dream so that a judge learns a rare feature, and nothing else.
+"""What to generate so that a ranker learns a rare feature, and nothing else.
 
 In: a prompt, understood by a generator, and how often the generator saw each answer (`ModelRecord.evidence`). Out: the
-`Lesson`: the target and its near misses, all as morphologies, and what training has seen of it.
+`SearchTarget`: the target and its hard negatives, all as morphologies, and what training has seen of it.
 
     target    what is looked for                                   positive
     without   the same type without its rarest feature             negative
@@ -11,7 +11,6 @@ In: a prompt, understood by a generator, and how often the generator saw each an
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,41 +20,39 @@ from galaxysd.catalog.catalog import Catalog
 from galaxysd.catalog.selection import withhold
 from galaxysd.catalog.tree import DecisionTree, Question
 from galaxysd.diffusion.data import DataSettings, believed
-from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish
+from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
-from galaxysd.io import replacing
 from galaxysd.prompts.morphology import Morphology
-from galaxysd.settings import Settings
-from galaxysd.types import Pixels
+from galaxysd.settings import FrozenModel
 
-KindName = Literal["target", "without", "elsewhere", "mix"]
+KindName = Literal["target", "no_feature", "other_host", "background"]
 
 THIN = 10  # training galaxies with a combination from which it counts as seen
 
 
-class Kind(Settings):
-    """One kind of galaxy to dream."""
+class Kind(FrozenModel):
+    """One kind of galaxy to generate."""
 
     name: KindName
     morphology: Morphology
     caption: str = Field(description="the same in words")
 
 
-class Lesson(Settings):
-    """The target, its near misses, and what the generator knows of them."""
+class SearchTarget(FrozenModel):
+    """The target, its hard negatives, and what the generator knows of them."""
 
     target: Kind
-    near_misses: tuple[Kind, ...]
+    hard_negatives: tuple[Kind, ...]
     rarest: str = Field(description="answer column of the target that training galaxies show least often")
     evidence: dict[str, int] = Field(description="training galaxies with each answer asked for")
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """Target first."""
-        return (self.target, *self.near_misses)
+        return (self.target, *self.hard_negatives)
 
 
-class Seen(Settings):
+class Seen(FrozenModel):
     """How much of a target's combination of answers labelled training galaxies show."""
 
     galaxies: int = Field(ge=0, description="training galaxies with every answer of the target")
@@ -63,11 +60,11 @@ class Seen(Settings):
     nearest_galaxies: int = Field(ge=0, description="training galaxies with that part")
 
 
-def make_lesson(pipeline: GalaxyPipeline, prompt: str | Morphology, *, survey: str | None = None) -> Lesson:
-    """The target of a prompt and its near misses.
+def make_target(pipeline: GalaxyPipeline, prompt: str | Morphology, *, survey: str | None = None) -> SearchTarget:
+    """The target of a prompt and its hard negatives.
 
     Args:
-        pipeline: the generator that is to dream them.
+        pipeline: the generator that is to generate them.
         prompt: what is looked for; it must ask for some answer.
         survey: survey token of the galaxies that are searched, for a prompt that names none.
 
@@ -85,14 +82,14 @@ def make_lesson(pipeline: GalaxyPipeline, prompt: str | Morphology, *, survey: s
         )
     rarest = min(asked, key=lambda column: evidence.get(column, 0))
     near = {
-        "without": without_feature(target, rarest, tree, evidence),
-        "elsewhere": on_common_type(target, rarest, tree, evidence),
-        "mix": Morphology(survey=target.survey),
+        "no_feature": without_feature(target, rarest, tree, evidence),
+        "other_host": on_common_type(target, rarest, tree, evidence),
+        "background": Morphology(survey=target.survey),
     }
-    return Lesson(
+    return SearchTarget(
         target=Kind(name="target", morphology=target, caption=pipeline.caption(target)),
-        near_misses=tuple(
-            Kind.parse({"name": name, "morphology": one, "caption": pipeline.caption(one)}, "near miss")
+        hard_negatives=tuple(
+            Kind.parse({"name": name, "morphology": one, "caption": pipeline.caption(one)}, "hard negative")
             for name, one in near.items()
             if one is not None
         ),
@@ -194,53 +191,28 @@ def combination_seen(target: Morphology, catalogs: Sequence[Catalog], settings: 
     )
 
 
-def warnings_of(lesson: Lesson, seen: Seen | None, phrases: Mapping[str, str]) -> list[str]:
+def warnings_of(search_target: SearchTarget, seen: Seen | None, phrases: Mapping[str, str]) -> list[str]:
     """What the user must know about a target that training shows rarely or never.
 
     Args:
-        lesson: the target with its evidence.
+        search_target: the target with its evidence.
         seen: of `combination_seen`, where labelled training galaxies are at hand.
         phrases: answer column -> words.
     """
     found = []
-    for column, count in lesson.evidence.items():
+    for column, count in search_target.evidence.items():
         if count < THIN:
             found.append(
                 f"the generator saw {count} training galaxies with {phrases[column]!r}: what it dreams of it is a guess"
             )
-    if seen is not None and seen.galaxies < THIN and len(lesson.evidence) > 1:
+    if seen is not None and seen.galaxies < THIN and len(search_target.evidence) > 1:
         number = "never" if seen.galaxies == 0 else f"only {seen.galaxies} times"
         nearest = ", ".join(phrases[column] for column in seen.nearest)
         found.append(
-            f"the target {lesson.target.caption!r} was {number} seen in training: the dreams extrapolate; "
+            f"the target {search_target.target.caption!r} was {number} seen in training: the dreams extrapolate; "
             f"nearest seen combination: {nearest} ({seen.nearest_galaxies:,} galaxies)"
         )
     return found
-
-
-def dream_kind(pipeline: GalaxyPipeline, kind: Kind, n: int, *, seed: int, keep: Path) -> Pixels:
-    """`n` dreams of a kind, uint8 [n, S, S, 3], read from `keep` (.npy) where an earlier call left them there.
-
-    Args:
-        pipeline: the generator.
-        kind: what to dream.
-        n: how many.
-        seed: of the first galaxy; the next ones count on.
-        keep: the file.
-
-    Raises:
-        InputError: the file holds something else.
-    """
-    shape = (n, pipeline.size, pipeline.size, 3)
-    if not keep.is_file():
-        wishes = [Wish(kind.morphology, seed + index) for index in range(n)]
-        images = np.concatenate([batch for _, batch in pipeline.dream(wishes, pipeline.sampling())])
-        with replacing(keep) as partial, partial.open("wb") as file:
-            np.save(file, images, allow_pickle=False)
-    images = np.load(keep, allow_pickle=False)
-    if images.shape != shape or images.dtype != np.uint8:
-        raise InputError(f"{keep}: holds {images.dtype} {list(images.shape)}, expected uint8 {list(shape)}; delete it")
-    return np.asarray(images)
 
 
 def _told(morphology: Morphology, question: Question, answer: str) -> Morphology:

@@ -1,88 +1,96 @@
-"""What the judge of a search learns from: lots of dreamed and of real galaxies, a kind each.
+"""What the ranker of a search learns from: groups of generated and of real galaxies, a kind each.
 
-In: dreams, galaxies of the survey. Out: `Lot`s, split into what is learned from and what is held out.
+In: generated galaxies, galaxies of the survey. Out: `Group`s, split into what is learned from and what is held out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.pipeline import GalaxyPipeline
-from galaxysd.search.candidates import Gallery
-from galaxysd.search.target import Kind, Lesson, dream_kind
-from galaxysd.types import Pixels
+from galaxysd.generation.synthesize import synthesize
+from galaxysd.search.target import Kind, SearchTarget
+from galaxysd.types import Ints
 
 UNLABELLED = "unlabelled"  # kind of the survey's own galaxies, of which hardly any is the target
-MIX = "mix"  # kind of the dreams of what the survey holds as it comes (target.py)
-SEEDS = {"target": 0, "without": 1, "elsewhere": 2, MIX: 3}  # millions between the dreams of two kinds
+BACKGROUND = "background"  # kind of the generated galaxies of what the survey holds as it comes (target.py)
+# millions between the seeds of two kinds
+SEEDS = {"target": 0, "no_feature": 1, "other_host": 2, BACKGROUND: 3}
 
 
-@dataclass(frozen=True)
-class Lot:
-    """Examples of one kind.
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Galaxies of one kind.
 
     Attributes:
         kind: what they are.
-        label: class, 0 or 1.
-        ids: [N].
-        images: uint8 [N, S, S, 3].
-        dreamed: made by the generator.
+        label: class, 1 for the target.
+        galaxies: all real, or all synthetic.
+        synthetic: made by the generator.
     """
 
     kind: str
     label: int
-    ids: tuple[str, ...]
-    images: Pixels
-    dreamed: bool
+    galaxies: GalaxySet
+    synthetic: bool
+
+    def __len__(self) -> int:
+        return len(self.galaxies)
+
+    def subset(self, indices: Ints) -> "Group":
+        """Some of the galaxies, by number."""
+        return replace(self, galaxies=self.galaxies.subset(indices))
+
+    def indices(self, member: int, members: int) -> Ints:
+        """Which galaxies a member of the ensemble learns from: its own part of the unlabelled, all of the others."""
+        return np.arange(member, len(self), members) if self.kind == UNLABELLED else np.arange(len(self))
 
 
-def _dreamed_lot(pipeline: GalaxyPipeline, kind: Kind, n: int, *, seed: int, folder: Path) -> Lot:
-    """`n` dreams of a kind, kept in `folder` for the next time; each kind and seed has galaxies of its own."""
+def _generated_group(pipeline: GalaxyPipeline, kind: Kind, n: int, *, seed: int, folder: Path) -> Group:
+    """`n` generated galaxies of a kind, kept in `folder`; each kind and seed has its own galaxies."""
     first = 10_000_000 * seed + 1_000_000 * SEEDS[kind.name]
-    images = dream_kind(
-        pipeline, kind, n, seed=first, keep=folder / f"{kind.name}-{kind.content_hash()}-{first}-{n}.npy"
-    )
-    ids = tuple(f"dreamed:{first + index}" for index in range(n))
-    return Lot(kind.name, int(kind.name == "target"), ids, images, dreamed=True)
+    cache = folder / f"{kind.name}-{kind.content_hash()}-{first}-{n}.npy"
+    images = synthesize(pipeline, [kind.morphology] * n, first, cache)
+    galaxies = GalaxySet(images, [f"generated:{first + index}" for index in range(n)], synthetic=True)
+    return Group(kind.name, int(kind.name == "target"), galaxies, synthetic=True)
 
 
-def dreamed_lots(
-    pipeline: GalaxyPipeline, lesson: Lesson, *, target: int, near_misses: int, mix: int, seed: int, folder: Path
-) -> list[Lot]:
-    """Every kind of a lesson, the target first: so many dreams of it, of each near miss, and of the mix."""
-    counts = {"target": target, MIX: mix}
+def generated_groups(
+    pipeline: GalaxyPipeline,
+    search_target: SearchTarget,
+    *,
+    target: int,
+    hard_negatives: int,
+    background: int,
+    seed: int,
+    folder: Path,
+) -> list[Group]:
+    """Every kind of a search, the target first: so many generated galaxies of it, of each hard negative, and of the
+    background.
+    """
+    counts = {"target": target, BACKGROUND: background}
     return [
-        _dreamed_lot(pipeline, kind, counts.get(kind.name, near_misses), seed=seed, folder=folder)
-        for kind in lesson.kinds
+        _generated_group(pipeline, kind, counts.get(kind.name, hard_negatives), seed=seed, folder=folder)
+        for kind in search_target.kinds
     ]
 
 
-def split(lots: Sequence[Lot], held_out: float, seed: int) -> tuple[list[Lot], list[Lot]]:
-    """Examples to learn from and to hold out: the same share of every kind, at least one where there are two."""
+def split(groups: Sequence[Group], held_out: float, seed: int) -> tuple[list[Group], list[Group]]:
+    """Galaxies to learn from and to hold out: the same share of every kind, at least one where there are two."""
     learned, held = [], []
-    for place, lot in enumerate(lots):
-        order = np.random.default_rng([seed, place]).permutation(len(lot.ids))
+    for number, group in enumerate(groups):
+        order = np.random.default_rng([seed, number]).permutation(len(group))
         n = min(len(order) - 1, max(1, round(held_out * len(order)))) if len(order) > 1 else 0
-        held.append(take(lot, order[:n]))
-        learned.append(take(lot, order[n:]))
+        held.append(group.subset(order[:n]))
+        learned.append(group.subset(order[n:]))
     return learned, held
 
 
-def places(lot: Lot, member: int, members: int) -> npt.NDArray[np.int64]:
-    """Which galaxies of a lot a member of the ensemble learns from: its own part of the unlabelled, all of others."""
-    return np.arange(member, len(lot.ids), members) if lot.kind == UNLABELLED else np.arange(len(lot.ids))
-
-
-def take(lot: Lot, places: npt.NDArray[np.int64]) -> Lot:
-    """Some galaxies of a lot, by number."""
-    return Lot(lot.kind, lot.label, tuple(lot.ids[place] for place in places), lot.images[places], lot.dreamed)
-
-
-def gallery(lots: Sequence[Lot]) -> Gallery:
-    """The galaxies of some lots, to be found nearest."""
-    if not lots:
-        return Gallery((), np.empty((0, 8, 8, 3), np.uint8))
-    return Gallery(tuple(name for lot in lots for name in lot.ids), np.concatenate([lot.images for lot in lots]))
+def gallery(groups: Sequence[Group]) -> GalaxySet:
+    """The galaxies of some groups in one set, to be found nearest."""
+    if not groups:
+        return GalaxySet(np.empty((0, 8, 8, 3), np.uint8), ())
+    return GalaxySet.join(*(group.galaxies for group in groups))

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from galaxysd.errors import InputError
+from galaxysd.io import write_atomically
 from galaxysd.training.ema import ExponentialMovingAverage, Snapshot
 
 PREFIX = "checkpoint-"
@@ -56,7 +57,11 @@ def save(
     """
     target = folder / f"{PREFIX}{images_seen:012d}"
     temporary = target.with_suffix(".tmp")
+    state = json.dumps({"images_seen": images_seen, "seconds": seconds})
     try:
+        if target.is_dir():  # the same weights; to replace them would leave a moment without any
+            write_atomically(target / "state.json", state)
+            return target
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         weights = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -64,10 +69,7 @@ def save(
         for name, average in zip(AVERAGES, averages, strict=True):
             save_file({key: value.contiguous() for key, value in average.weights.items()}, temporary / name)
         save_file(_optimizer_tensors(model, optimizers), temporary / "optimizer.safetensors")
-        state = {"images_seen": images_seen, "seconds": seconds}
-        (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        if target.exists():
-            shutil.rmtree(target)
+        (temporary / "state.json").write_text(state, encoding="utf-8")
         temporary.replace(target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -76,6 +78,21 @@ def save(
         if older != target:
             shutil.rmtree(older)
     return target
+
+
+def _refuse_damaged(file: Path, stored: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+    """Weights must be those of the model: names, shapes and types, all of them finite."""
+    for name in sorted(own.keys() | stored.keys()):
+        if name not in stored or name not in own:
+            raise InputError(f"{file}: {name} is {'missing' if name in own else 'not of this model'}")
+        found, wanted = stored[name], own[name]
+        if found.shape != wanted.shape or found.dtype != wanted.dtype:
+            raise InputError(
+                f"{file}: {name} is {found.dtype} {tuple(found.shape)}, the model has {wanted.dtype} "
+                f"{tuple(wanted.shape)}; delete this checkpoint"
+            )
+        if not bool(found.isfinite().all()):
+            raise InputError(f"{file}: {name} holds values that are not finite; delete this checkpoint")
 
 
 def load(
@@ -89,21 +106,30 @@ def load(
     Raises:
         InputError: a file is missing, damaged, or of another model.
     """
+    parameters = dict(model.named_parameters())
     try:
         weights = load_file(path / "model.safetensors")
         averaged = [load_file(path / name) for name in AVERAGES]
         moments = load_file(path / "optimizer.safetensors")
         state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        model.load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: checkpoint cannot be read ({str(error).splitlines()[0]})") from None
-    broken = [name for name, value in weights.items() if not bool(value.isfinite().all())]
-    if broken:
-        raise InputError(f"{path}: {broken[0]} holds values that are not finite; delete this checkpoint")
+        state = {"images_seen": int(state["images_seen"]), "seconds": float(state["seconds"])}
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"{path}: checkpoint cannot be read ({' '.join(str(error).split())})") from None
+    own = model.state_dict()
+    for file, stored in zip(("model.safetensors", *AVERAGES), (weights, *averaged), strict=True):
+        _refuse_damaged(path / file, stored, own)
+    if state["images_seen"] and not moments:
+        raise InputError(f"{path / 'optimizer.safetensors'}: is empty; delete this checkpoint")
+    for key, value in moments.items():
+        parameter = parameters.get(key.rpartition(":")[0])
+        fits = parameter is not None and value.shape in ((), parameter.shape)
+        if not fits or not bool(value.isfinite().all()):
+            what = "is not finite" if fits else "is not of this model"
+            raise InputError(f"{path / 'optimizer.safetensors'}: {key} {what}; delete this checkpoint")
+    model.load_state_dict(weights)
     for average, stored in zip(averages, averaged, strict=True):
         for name, value in stored.items():
             average.weights[name].copy_(value)
-    parameters = dict(model.named_parameters())
     owner = {
         weight: optimizer for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]
     }
@@ -133,9 +159,16 @@ def save_averages(folder: Path, averages: Sequence[ExponentialMovingAverage], im
 
 
 def stored_averages(folder: Path) -> list[Snapshot]:
-    """All averages that a run has stored, the first ones first."""
+    """All averages that a run has stored, the first ones first.
+
+    Raises:
+        InputError: one of them is damaged.
+    """
     found = []
     for path in sorted(folder.glob("average-*.safetensors")):
-        _, images_seen, fraction = path.name.removesuffix(".safetensors").split("-")
-        found.append(Snapshot(float(fraction), int(images_seen), load_file(path)))
+        try:
+            _, images_seen, fraction = path.name.removesuffix(".safetensors").split("-", 2)
+            found.append(Snapshot(float(fraction), int(images_seen), load_file(path)))
+        except (OSError, SafetensorError, ValueError) as error:
+            raise InputError(f"{path}: average cannot be read ({error}); delete it") from None
     return found

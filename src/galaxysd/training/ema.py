@@ -82,7 +82,7 @@ def synthesise(snapshots: Sequence[Snapshot], fraction: float, images_seen: int)
 
 
 def _overlap(one: tuple[float, int], other: tuple[float, int]) -> float:
-    """Integral of the product of two profiles (gamma + 1) t^gamma / T^(gamma + 1), t from 0 to the smaller T; times T."""
+    """Integral of the product of two profiles (gamma + 1) t^gamma / T^(gamma + 1), t from 0 to the smaller T."""
     (gamma, end), (gamma_other, end_other) = one, other
     power = gamma + gamma_other + 1
     scale = (gamma + 1) * (gamma_other + 1) / power

@@ -8,7 +8,6 @@ from (seed, images seen, process), so a run that was interrupted at any moment c
 bit.
 """
 
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +28,7 @@ from galaxysd.runs import Run
 from galaxysd.settings import Settings
 from galaxysd.training import checkpoint
 from galaxysd.training.ema import ExponentialMovingAverage
+from galaxysd.training.processes import processes
 
 Batch = dict[str, Tensor]
 
@@ -68,7 +68,7 @@ class Data(Protocol):
 class FitSettings(Settings):
     """How to train; part of a run's identity."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     batch: int = Field(default=64, ge=1, description="images per step, over all processes")
     learning_rate: float = Field(default=1e-3, gt=0, description="peak; see `make_optimizers`")
     weight_decay: float = Field(default=0.0, ge=0, description="of matrices")
@@ -166,7 +166,7 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
     Raises:
         InputError: the loss is not finite, or a checkpoint does not fit.
     """
-    accelerator = Accelerator()
+    accelerator = processes()
     world, rank, device = accelerator.num_processes, accelerator.process_index, accelerator.device
     if settings.batch % world:
         raise InputError(f"batch {settings.batch} cannot be divided by {world} processes; choose a multiple")
@@ -192,14 +192,20 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
     def elapsed() -> float:
         return seconds + time.monotonic() - started
 
-    def save() -> None:
-        if not logged.finite():  # a checkpoint must never hold what a lost loss left
+    def refuse_lost() -> None:
+        """Nothing that a lost loss left may be kept; the processes agree, or one would wait for the others."""
+        weights = torch.stack([weight.detach().isfinite().all() for weight in task.model.parameters()])
+        lost = torch.tensor(float(not (logged.finite() and bool(weights.all()))), device=device)
+        if float(accelerator.reduce(lost, "sum")) > 0:
             raise InputError(f"{run.folder}: the loss is not finite after {images_seen} images; lower learning_rate")
+
+    def save() -> None:
+        refuse_lost()
         if accelerator.is_main_process:
             checkpoint.save(run.folder, task.model, averages, optimizers, images_seen=images_seen, seconds=elapsed())
         accelerator.wait_for_everyone()
 
-    with _interruptible() as interrupted, _bar(accelerator.is_main_process, budget, images_seen) as show:
+    with _interruptible() as interrupted, _bar(accelerator.is_main_process, images_seen) as show:
         while True:
             # The processes agree on how far training is, whether to stop and whether to save: those of the first one,
             # but for a signal, which any of them may have got.
@@ -230,14 +236,12 @@ def fit(task: Task, data: Data, settings: FitSettings, run: Run, budget: Budget)
             logged.add(loss.detach(), measured)
             show(images_seen, progress)
             if _passed(settings.log_every, before, images_seen):
+                refuse_lost()
                 means = logged.read(accelerator)
-                if not math.isfinite(means["loss"]):
-                    raise InputError(
-                        f"{run.folder}: the loss is not finite after {images_seen} images; lower learning_rate"
-                    )
                 if accelerator.is_main_process:
                     run.log(images_seen=images_seen, learning_rate=rate, seconds=round(elapsed()), **means)
             if _passed(settings.snapshot_every, before, images_seen):
+                refuse_lost()
                 if accelerator.is_main_process:
                     run.log(images_seen=images_seen, **task.snapshot(averages[0].weights, run.folder, images_seen))
                     checkpoint.save_averages(run.folder, averages, images_seen)
@@ -283,13 +287,13 @@ def _agree(accelerator: Accelerator, progress: float, stop: bool, due: bool) -> 
 
 
 @contextmanager
-def _bar(shown: bool, budget: Budget, images_seen: int) -> Iterator[Callable[[int, float], None]]:
+def _bar(shown: bool, images_seen: int) -> Iterator[Callable[[int, float], None]]:
     """A bar that moves with every step: images, images/s, and the time that is left."""
     columns = (TextColumn("training"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     console = Console(stderr=True, quiet=not shown)
     started, first = time.monotonic(), images_seen
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=1.0, completed=images_seen / budget.images, note="")
+        task = bar.add_task("training", total=1.0, note="")
 
         def show(seen: int, progress: float) -> None:
             speed = (seen - first) / max(time.monotonic() - started, 1e-6)

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, StringConstraints, mode
 
 from galaxysd.catalog.catalog import first_line
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 
 MOST_IMAGE = 4 * 2**20  # bytes
 
@@ -40,7 +40,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVali
 Line = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_clean)]
 
 
-class Search(Settings):
+class Search(FrozenModel):
     """What was searched for, where and with what."""
 
     name: Name = Field(description="unique in a store, e.g. 'dust lanes, round 2'")
@@ -51,7 +51,7 @@ class Search(Settings):
     galaxies: int = Field(ge=1, description="galaxies that were scored, candidates or not")
 
 
-class Candidate(Settings):
+class Candidate(FrozenModel):
     """One galaxy that a search put forward."""
 
     id: Name = Field(description="of the galaxy in its survey")
@@ -75,7 +75,8 @@ def read_candidates(path: str | Path) -> list[Candidate]:
     """Read a ranked table: `id`, `rank`, `score`, `spread`; at will `ra`, `dec`, `image`, `image_link`, `reasons`.
 
     An image is bytes, {bytes, path} as Hugging Face writes it, or the name of a file beside the table, as
-    `search/candidates.py` writes it; its nearest dreamed and known galaxies become reasons. NaN counts as no position.
+    `search/candidates.py` writes it; its nearest generated and known galaxies become reasons. NaN counts as no
+    position.
 
     Raises:
         InputError: the file or an image cannot be read, a column is missing, or a row is not a candidate.
@@ -150,7 +151,7 @@ def _candidate(row: dict[str, Any], path: Path, where: str) -> Candidate:
         values["image"] = _beside(path, image, where)
     said = values.get("reasons") or ()
     reasons = [said] if isinstance(said, str) else list(said)
-    for kind in ("dreamed", "known"):
+    for kind in ("generated", "known"):
         if row.get(f"nearest_{kind}") is not None:
             reasons.append(f"nearest {kind}: {row[f'nearest_{kind}']}, distance {row[f'{kind}_distance']:.3g}")
     return Candidate.parse({**values, "reasons": tuple(reasons)}, where)

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.stats import LEVEL, Estimate
 from galaxysd.types import Floats
 from galaxysd.vetting.store import stratum
@@ -26,7 +26,7 @@ LEAST = 10  # galaxies vetted at random, from which a stratum is estimated
 DRAWS = 4000
 
 
-class Stratum(Settings):
+class Stratum(FrozenModel):
     """A range of ranks that is estimated as one."""
 
     first: int = Field(description="best rank")
@@ -46,7 +46,7 @@ class Stratum(Settings):
         return min(LEAST, -(-self.candidates // 2))
 
 
-class Cut(Settings):
+class Cut(FrozenModel):
     """The list down to a rank."""
 
     rank: int = Field(description="last rank of the list")
@@ -56,7 +56,7 @@ class Cut(Settings):
     completeness: Estimate | None = Field(description="share of the targets among all candidates that the list holds")
 
 
-class SampleEstimate(Settings):
+class SampleEstimate(FrozenModel):
     """What the vetted sample says about all candidates of a search."""
 
     strata: tuple[Stratum, ...]

@@ -24,7 +24,7 @@ from galaxysd.data.framing import Framing
 from galaxysd.errors import InputError
 from galaxysd.io import replacing, sha256_of
 from galaxysd.reports.html import Part, Table
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel, Settings
 from galaxysd.stats import Estimate
 from galaxysd.types import Pixels
 from galaxysd.vetting.agreement import Verdict, VerdictRule, agreement
@@ -50,7 +50,7 @@ class PublishSettings(Settings):
     seed: int = Field(default=0, ge=0, description="of the draws behind the intervals")
 
 
-class PublishReport(Settings):
+class PublishReport(FrozenModel):
     """Content of `catalogue.json`."""
 
     title: str
@@ -150,7 +150,7 @@ def publish(
             title=settings.title,
             lead=f"{frame.height:,} galaxies of {about.survey}, searched for with: {about.target}",
             about=_measured(report),
-            footer=f"judge {about.model_hash}; survey {about.survey_hash}; {day}",
+            footer=f"ranker {about.model_hash}; survey {about.survey_hash}; {day}",
         )
     return report
 
@@ -277,7 +277,7 @@ search left out of its {report.candidates:,} candidates are not counted.
 
 ## Origin
 
-- judge: `{_code(search.model_hash)}`
+- ranker: `{_code(search.model_hash)}`
 - images of the survey: `{_code(search.survey_hash)}`
 - votes: SHA-256 `{report.votes_hash}`
 - software: GalaxySD {report.version}, {report.date}
@@ -286,7 +286,7 @@ search left out of its {report.candidates:,} candidates are not counted.
 
 ## How to cite
 
-> {authors}, {year}, "{report.title}", found with GalaxySD {report.version}; judge {_code(search.model_hash)}.
+> {authors}, {year}, "{report.title}", found with GalaxySD {report.version}; ranker {_code(search.model_hash)}.
 
 Cite the survey and the lists of known galaxies as their authors ask.
 """

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from pydantic import Field
 
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 from galaxysd.vetting.candidates import Candidate, Line, Name, Search, checked
 from galaxysd.vetting.database import CANDIDATES, FORMATS, METADATA, NOTES, SEARCHES, VOTES, Database
 
@@ -37,7 +37,7 @@ ORDERS: dict[Order, sa.ColumnElement[Any]] = {
 _CURRENT = sa.select(sa.func.max(VOTES.c.key)).group_by(VOTES.c.candidate, VOTES.c.voter)
 
 
-class Added(Settings):
+class Added(FrozenModel):
     """What `add_candidates` did."""
 
     search: str
@@ -45,7 +45,7 @@ class Added(Settings):
     known: int = Field(ge=0, description="candidates that were there already")
 
 
-class Vote(Settings):
+class Vote(FrozenModel):
     """One answer of one person."""
 
     id: Name = Field(description="of the galaxy")
@@ -55,7 +55,7 @@ class Vote(Settings):
     time: float = Field(ge=0, description="seconds since 1970")
 
 
-class Note(Settings):
+class Note(FrozenModel):
     """A remark on a galaxy."""
 
     id: Name = Field(description="of the galaxy")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from galaxysd.io import replacing
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 
 Kind = Literal["text", "whole", "real"]
 
@@ -26,7 +26,7 @@ VOTABLE_TYPE: dict[Kind, str] = {"text": "unicodeChar", "whole": "long", "real":
 ARROW_TYPE: dict[Kind, pa.DataType] = {"text": pa.string(), "whole": pa.int64(), "real": pa.float64()}
 
 
-class Column(Settings):
+class Column(FrozenModel):
     """What a column of the catalogue is."""
 
     name: str

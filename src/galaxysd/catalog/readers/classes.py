@@ -14,12 +14,12 @@ from galaxysd.catalog.catalog import Catalog, complete
 from galaxysd.catalog.source import SourceTable, numbers_where_possible
 from galaxysd.catalog.tree import DecisionTree, Key
 from galaxysd.errors import InputError
-from galaxysd.settings import Settings
+from galaxysd.settings import FrozenModel
 
 BUILT_IN = Path(__file__).parent / "classes"
 
 
-class ClassMap(Settings):
+class ClassMap(FrozenModel):
     """What the classes of a table mean."""
 
     name: Key

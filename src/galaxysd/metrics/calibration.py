@@ -52,17 +52,18 @@ class Reliability:
     error: float
 
 
-def reliability(probabilities: Floats, happened: npt.NDArray[np.bool_]) -> Reliability:
+def reliability(probabilities: Floats, happened: npt.ArrayLike, *, bins: int = BINS) -> Reliability:
     """How reliable the probabilities of something are.
 
     Args:
         probabilities: [N], N >= 1.
-        happened: [N].
+        happened: whether it came true, or how often, from 0 to 1 [N].
+        bins: of equal width.
     """
-    bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
-    n = np.bincount(bins, minlength=BINS)
-    predicted = np.bincount(bins, weights=probabilities, minlength=BINS)
-    observed = np.bincount(bins, weights=happened.astype(np.float64), minlength=BINS)
+    place = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    n = np.bincount(place, minlength=bins)
+    predicted = np.bincount(place, weights=probabilities, minlength=bins)
+    observed = np.bincount(place, weights=np.asarray(happened, np.float64), minlength=bins)
     held = n > 0
-    error = float(np.abs(predicted - observed).sum() / n.sum())
+    error = float(np.abs(predicted - observed).sum() / max(n.sum(), 1))
     return Reliability(predicted[held] / n[held], observed[held] / n[held], n[held].astype(np.int64), error)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from galaxysd.classifiers.calibration import reliability, temperature
+from galaxysd.metrics.calibration import reliability, temperature
 
 
 def galaxies(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
