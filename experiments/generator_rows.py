@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from generator_samples import KINDS, PAIR_FRAME, Bench, Made
+from generator_samples import KINDS, PAIR_FRAME, Bench, Made, Sample
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.data.framing import resize
@@ -20,12 +20,11 @@ from galaxysd.diffusion.condition import Condition
 from galaxysd.errors import InputError
 from galaxysd.evaluation.cache import images_hash
 from galaxysd.evaluation.reader import ReaderSettings
-from galaxysd.evaluation.samples import Sample
 from galaxysd.evaluation.usefulness import LabelledImages, taught_by
 from galaxysd.io import write_atomically
 from galaxysd.metrics import controls
 from galaxysd.metrics.border import overfilled
-from galaxysd.metrics.c2st import two_sample_test
+from galaxysd.metrics.c2st import c2st
 from galaxysd.metrics.consistency import Reading, right_shares
 from galaxysd.metrics.frechet import frechet_distance
 from galaxysd.metrics.grid import PERIODS, grid_peaks
@@ -34,7 +33,7 @@ from galaxysd.metrics.morphology import compare_values, measure_morphology, meas
 from galaxysd.metrics.photometry import measure_light
 from galaxysd.metrics.pixel_test import pixel_test
 from galaxysd.metrics.power_spectrum import power_spectra
-from galaxysd.metrics.prdc import manifold
+from galaxysd.metrics.prdc import prdc
 from galaxysd.metrics.sharpness import laplacian_energy, ratio_of_means
 from galaxysd.stats import Estimate, bootstrap, over_subsets, share
 from galaxysd.types import Flags, Floats, Pixels
@@ -56,8 +55,8 @@ class Table:
         folder: of the rows.
     """
 
-    def __init__(self, bench: Bench, *, steps: int, school: int) -> None:
-        self.bench, self.steps = bench, steps
+    def __init__(self, bench: Bench, *, steps: int, school: int, workers: int = 1) -> None:
+        self.bench, self.steps, self.workers = bench, steps, workers
         self.school = ReaderSettings(readers=1, images=school)
         parts = (VERSION, bench.n, bench.per_kind, bench.seed, steps, school)
         self.folder = bench.cache.place("table", *bench.ground.identity, *parts)
@@ -83,9 +82,9 @@ class Table:
         return self.bench.ground.read(images, self.bench.readers, self.bench.seed)
 
     def shapes(self, images: Pixels) -> pl.DataFrame:
-        """Morphology of images, measured once, in this process alone."""
+        """Morphology of images, measured once."""
         key = images_hash(images)
-        return self.bench.cache.table("shapes", key, compute=lambda: measure_morphology(images, workers=1))
+        return self.bench.cache.table("shapes", key, compute=lambda: measure_morphology(images, workers=self.workers))
 
     def pixel_area(self, images: Pixels) -> Estimate:
         """Area of the test at full resolution against real galaxies."""
@@ -256,7 +255,7 @@ def axis_ratio(table: Table, made: Made) -> list[Values]:
     def ratios(images: Pixels) -> Floats:
         return 1 - measured_values(table.shapes(images), "ellipticity")
 
-    own = bootstrap(np.mean, ratios(need(made, "kind-in-between")), seed=bench.seed)
+    own = bootstrap(np.mean, ratios(need(made, "kind-in-between")[:200]), seed=bench.seed)
     survey = made.frames.get("kind-in-between") or bench.bare(KINDS["in-between"]).survey
 
     def real(name: str) -> float:
@@ -322,7 +321,7 @@ def told_apart(table: Table, made: Made) -> list[Values]:
         other = table.features(bench.test.images)
 
         def against(one: Pixels, other: Floats = other) -> Estimate:
-            return two_sample_test(table.features(one), other, seed=bench.seed).auc
+            return c2st(table.features(one), other, seed=bench.seed)
 
         own = against(images)
         found.append(
@@ -370,17 +369,17 @@ def coverage(table: Table, made: Made) -> list[Values]:
         images = made.get(name)
         if images is None:
             continue
-        own = manifold(table.features(images), real).coverage
+        own = prdc(table.features(images), real).coverage
         one = controls.repeated(val, np.random.default_rng(bench.seed))
         found.append(
             row(
                 f"coverage, {name}",
                 own,
                 bench.seed,
-                real=table.real("coverage", lambda: manifold(table.features(val), real).coverage.value),
+                real=table.real("coverage", lambda: prdc(table.features(val), real).coverage.value),
                 control=table.real(
                     "coverage-repeated",
-                    lambda one=one: manifold(table.features(one), real).coverage.value,  # type: ignore[misc]
+                    lambda one=one: prdc(table.features(one), real).coverage.value,  # type: ignore[misc]
                 ),
                 goal=f">= {goal:.2f}",
                 met=own.value >= goal,

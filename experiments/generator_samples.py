@@ -13,27 +13,29 @@ WORK/samples/MODEL/NAME.npy with `wishes.json`: what was asked for, so that anot
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
+from galaxysd.catalog.tree import DecisionTree
+from galaxysd.data.framing import resize
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish
 from galaxysd.encoders.registry import load_encoder
 from galaxysd.errors import InputError
 from galaxysd.evaluation.cache import Cache, images_hash
 from galaxysd.evaluation.reader import ReaderSettings
-from galaxysd.evaluation.reference import Ground
-from galaxysd.evaluation.samples import Sample, at_size, morphologies, real_sample
+from galaxysd.evaluation.reference import ReferenceData
 from galaxysd.io import replacing, write_atomically
 from galaxysd.prompts import Morphology, Vocabulary, parse
 from galaxysd.prompts.caption import confident
-from galaxysd.types import Floats, Ints, Pixels
+from galaxysd.prompts.frame import pick_survey
+from galaxysd.types import Flags, Floats, Ints, Pixels
 
 KINDS = {  # name: bare prompt, as a person types it
     "round": "completely round galaxy",
@@ -65,21 +67,56 @@ SIXTEEN = (  # the legend of the published figure, without its weights
     "spiral galaxy, just noticeable bulge prominence, merger",
 )
 WITHHELD = "early-type galaxy, dust lane"
-FRAMES = {  # where a program does not pick one itself: the frame that holds most galaxies with the answer
-    "t08_odd_feature_a38_dust_lane": "efigi",
-    "t08_odd_feature_a19_ring": "efigi",
-    "t10_arms_winding_a30_loose": "efigi",
-    "t10_arms_winding_a28_tight": "efigi",
-    "t03_bar_a06_bar": "efigi",
-    "t08_odd_feature_a24_merger": "sdss-r90",
-    "t07_rounded_a18_cigar_shaped": "sdss-r90",
-    "t02_edgeon_a04_yes": "sdss-r90",
-    "t04_spiral_a08_spiral": "sdss-r90",
-}
 TEACHERS = 3000  # training galaxies that Fréchet distances and the network of the pixel test use
 PAIR_FRAME = "sdss-r90"
 
-Flags = npt.NDArray[np.bool_]
+
+@dataclass(frozen=True)
+class Sample:
+    """Galaxies with what was voted of them.
+
+    Attributes:
+        images: uint8 [N, S, S, 3].
+        fractions: [N, A], 0 where unknown.
+        known: [N, Q].
+        survey: [N] index of the survey token.
+    """
+
+    images: Pixels
+    fractions: Floats
+    known: Flags
+    survey: Ints
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, places: Ints) -> "Sample":
+        """Some of the galaxies."""
+        return Sample(self.images[places], self.fractions[places], self.known[places], self.survey[places])
+
+
+def real_sample(pool: GalaxyPool, places: Ints) -> Sample:
+    """Galaxies of a pool."""
+    told = pool.condition(places)
+    images = np.ascontiguousarray(pool.images(places).permute(0, 2, 3, 1).numpy())
+    return Sample(images, told.fractions.double().numpy(), told.known.numpy(), told.survey.numpy())
+
+
+def morphologies(sample: Sample, tree: DecisionTree, surveys: Sequence[str]) -> list[Morphology]:
+    """The morphology of each galaxy: the fractions of the questions that are known."""
+    known = sample.known[:, tree.question_index]
+    return [
+        Morphology(
+            survey=surveys[survey],
+            fractions={name: float(value) for name, value, told in zip(tree.columns, row, flags, strict=True) if told},
+        )
+        for row, flags, survey in zip(sample.fractions, known, sample.survey, strict=True)
+    ]
+
+
+def at_size(images: Pixels, size: int) -> Pixels:
+    """Images uint8 [N, S, S, 3] at another size by the one resize rule, or as they are."""
+    return images if images.shape[1] == size else np.stack([resize(image, size) for image in images])
 
 
 class Bench:
@@ -98,7 +135,9 @@ class Bench:
         recipe = yaml.safe_load((files("galaxysd.diffusion") / "recipes" / "mini.yaml").read_text(encoding="utf-8"))
         self.withhold = tuple(recipe["data"]["withhold"])
         self.cache = Cache(work / "cache")
-        self.ground = Ground(folders, DataSettings(withhold=self.withhold), load_encoder("galaxyemb"), self.cache)
+        self.ground = ReferenceData(
+            folders, DataSettings(withhold=self.withhold), load_encoder("galaxyemb"), self.cache
+        )
         self.n, self.per_kind, self.seed = n, per_kind, seed
         self.tree, self.surveys = self.ground.tree, self.ground.surveys
         self.trees = {dataset.survey: dataset.tree for dataset in self.ground.datasets}
@@ -168,18 +207,10 @@ class Bench:
         return self.real_of(["t04_spiral_a08_spiral"], None, self.n)
 
     def frame(self, morphology: Morphology) -> str:
-        """The frame of a prompt: its own, the one that the program picks, or one of the table."""
+        """The frame of a prompt: its own, or the one that the program picks."""
         if morphology.survey is not None:
             return morphology.survey
-        try:
-            from galaxysd.prompts.frame import pick_survey  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            for column, survey in FRAMES.items():
-                if morphology.fractions.get(column, 0) > 0.5 and survey in self.surveys:
-                    return survey
-            return self.surveys[0]
-        picked: str = pick_survey(morphology, self.evidence, self.vocabulary).survey
-        return picked
+        return pick_survey(morphology, self.evidence, self.vocabulary).survey or self.surveys[0]
 
     @cached_property
     def evidence(self) -> dict[str, dict[str, int]]:
@@ -296,7 +327,7 @@ def from_model(bench: Bench, model: str, work: Path, wishes: Mapping[str, list[W
             images = np.concatenate([images for _, images in pipeline.dream(asked, settings)])
             with replacing(path) as partial:
                 np.save(partial, images, allow_pickle=False)
-    made = Made(model, pipeline.model_hash, folder, bench.ground.size, bench.n)
+    made = Made(model, pipeline.model_hash, folder, bench.ground.size, len(bench.val))
     made.key = identity
     return made
 
@@ -309,22 +340,22 @@ def from_arrays(bench: Bench, name: str, path: Path, work: Path) -> Made:
     """
     size = bench.ground.size
     if path.is_dir() and list(path.glob("*.npy")):
-        made = Made(name, "", path, size, bench.n)
+        made = Made(name, "", path, size, len(bench.val))
         names = sorted(one.stem for one in path.glob("*.npy"))
         sheet = path / "wishes.json"
         if sheet.is_file():
             told = json.loads(sheet.read_text(encoding="utf-8"))
             made.frames = {one: asked[0]["survey"] for one, asked in told.items() if asked}
     elif path.suffix == ".npz":
-        made = Made(name, "", None, size, bench.n)
+        made = Made(name, "", None, size, len(bench.val))
         with np.load(path, allow_pickle=False) as archive:
             names = list(archive)
             made._held = {one: at_size(archive[one], size) for one in names}
     else:
-        from galaxysd.evaluation.external_images import GivenImages
+        from galaxysd.evaluation.external_images import ExternalImages
 
-        given = GivenImages(path).read(bench.n, bench.tree, bench.surveys, size=size, seed=bench.seed)
-        made, names = Made(name, "", None, size, bench.n), ["votes"]
+        given = ExternalImages(path).read(bench.n, bench.tree, bench.surveys, size=size, seed=bench.seed)
+        made, names = Made(name, "", None, size, len(bench.val)), ["votes"]
         made.plain, made._held = True, {"votes": given.sample.images}
     if not names:
         raise InputError(f"{path}: holds no arrays and no pictures")

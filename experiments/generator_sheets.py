@@ -19,15 +19,14 @@ from generator_rows import (
     sky_row,
     spectrum_row,
 )
-from generator_samples import SIXTEEN, Bench, Made
+from generator_samples import SIXTEEN, Bench, Made, Sample, real_sample
 
 from galaxysd.diffusion.autoencoder import to_pixels, to_unit
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.folder import load_autoencoder, load_model
 from galaxysd.diffusion.pipeline import galaxy_noise
 from galaxysd.errors import InputError
-from galaxysd.evaluation.samples import Sample, real_sample
-from galaxysd.metrics.c2st import two_sample_test
+from galaxysd.metrics.c2st import c2st
 from galaxysd.metrics.frechet import frechet_distance
 from galaxysd.metrics.memorization import nearest
 from galaxysd.metrics.power_spectrum import mean_spectrum, power_spectra, spectrum_distance
@@ -224,8 +223,8 @@ def judge(table: Table, kind: str, images: Pixels) -> list[Values]:
         return [row(name, ratio, seed, real=1.0, control=control, goal="<= 1.3", met=ratio.value <= 1.3)]
 
     def embedded() -> list[Values]:
-        area = two_sample_test(own, reference, seed=seed).auc
-        floor = two_sample_test(level, reference, seed=seed).auc.value
+        area = c2st(own, reference, seed=seed)
+        floor = c2st(level, reference, seed=seed).value
         return [row(f"gate, {kind}: real-or-reconstructed area, GalaxyEmb", area, seed, real=floor)]
 
     def at_full_resolution() -> list[Values]:

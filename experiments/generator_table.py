@@ -133,7 +133,8 @@ def markdown(result: Values) -> str:
             f"| {name} | {one['n']} | {text_of(one['real'])} | {text_of(one['control'])} | {' | '.join(cells)} "
             f"| {one['goal']} | {met} |"
         )
-    lines += ["", f"In brackets: 95 %. n is that of {result['model']} where it was measured. Seed {result['seed']}."]
+    lines += ["", "In brackets: 95 %. Where the model was not measured, n is that of the other images."]
+    lines += [f"Seed {result['seed']}."]
     return "\n".join(lines) + "\n"
 
 
@@ -145,7 +146,7 @@ def evaluate(options: argparse.Namespace) -> Values:
         if not path:
             raise InputError(f"--images {name}: expected NAME=FOLDER_OR_NPZ")
     bench = Bench(options.data, options.work, n=options.n, per_kind=options.per_kind, seed=options.seed)
-    table = Table(bench, steps=options.steps, school=options.school)
+    table = Table(bench, steps=options.steps, school=options.school, workers=options.workers)
     result: Values = {
         "what": "generated galaxies against real ones",
         "command": " ".join(["python", "experiments/generator_table.py", *map(str, sys.argv[1:])]),
@@ -199,9 +200,10 @@ def main() -> None:
     parser.add_argument("--gate", action="store_true", help="judge the autoencoder (and grain) of the model instead")
     parser.add_argument("--no-speed", action="store_true", help="leave out the timings")
     parser.add_argument("-n", type=int, default=400, help="galaxies in a sample")
-    parser.add_argument("--per-kind", type=int, default=200, help="galaxies of each of the eight kinds")
+    parser.add_argument("--per-kind", type=int, default=400, help="galaxies of each of the eight kinds")
     parser.add_argument("--steps", type=int, default=240, help="of the network of the pixel test, in each fold")
     parser.add_argument("--school", type=int, default=10_000, help="images that a taught classifier sees (CAS)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that measure shapes")
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
