@@ -125,6 +125,7 @@ def markdown(result: Values) -> str:
     by_name = {name: {one["measure"]: one for one in other["rows"]} for name, other in others.items()}
     measures = {one["measure"]: one for other in others.values() for one in other["rows"]}
     measures |= {one["measure"]: one for one in result["rows"]}
+    measures = {name: one for name, one in measures.items() if one["value"] is not None}
     own = {one["measure"]: one for one in result["rows"]}
     for name, one in measures.items():
         met = {True: "yes", False: "no", None: ""}[own[name]["met"] if name in own else None]

@@ -76,7 +76,7 @@ def test_the_table_is_filled_in_and_the_same_command_goes_on(
     first = json.loads(out.read_text())
     assert {"what", "command", "model", "model_hash", "machine", "rows", "images"} <= set(first)
     names = [one["measure"] for one in first["rows"]]
-    assert len(names) == len(set(names)) and len(names) > 25
+    assert len(names) == len(set(names)) and len(names) > 28
     for one in first["rows"]:
         assert {"measure", "n", "seed", "value", "low", "high", "real", "control", "goal", "met"} <= set(one)
         assert one["value"] is not None or one["note"]
