@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from galaxysd.evaluation.usefulness import LabelledImages, taught_by
 from generator_samples import KINDS, PAIR_FRAME, Bench, Made, Sample
 
 from galaxysd.catalog.tree import DecisionTree
@@ -20,7 +21,6 @@ from galaxysd.diffusion.condition import Condition
 from galaxysd.errors import InputError
 from galaxysd.evaluation.cache import images_hash
 from galaxysd.evaluation.reader import ReaderSettings
-from galaxysd.evaluation.usefulness import LabelledImages, taught_by
 from galaxysd.io import write_atomically
 from galaxysd.metrics import controls
 from galaxysd.metrics.border import overfilled
