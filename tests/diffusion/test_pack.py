@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from galaxysd.cli import main as cli
+from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.autoencoder import Autoencoder
 from galaxysd.diffusion.autoencoder_task import AutoencoderTask
 from galaxysd.diffusion.data import GalaxyPool, dihedral

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from galaxysd.data.dataset import Dataset
 
 
+MOST_IMAGES = 2**53
+
+
 class NetworkShape(Settings):
     """The part of `NetworkSettings` that a recipe chooses; the data and the autoencoder decide the rest."""
 
@@ -193,7 +196,11 @@ class _Training:
             autoencoder=autoencoder,
             features=features,
         )
-        budget = {"images": recipe.images if images is None else images, "minutes": minutes}
+        by_clock = minutes is not None and images is None  # then only the clock ends the training
+        budget = {
+            "images": MOST_IMAGES if by_clock else recipe.images if images is None else images,
+            "minutes": minutes,
+        }
         self.budget = Budget.parse(budget, "train")
         folder = Path(out)
         with self.accelerator.main_process_first():  # one writes, the others find it

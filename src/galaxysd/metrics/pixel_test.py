@@ -102,7 +102,7 @@ def _trained(ours: Tensor, theirs: Tensor, *, seed: int, steps: int, batch: int)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _Network()
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps, cycle_momentum=False)
     generator = torch.Generator().manual_seed(seed)
@@ -114,10 +114,11 @@ def _trained(ours: Tensor, theirs: Tensor, *, seed: int, steps: int, batch: int)
         images = dihedral(torch.cat([ours[mine], theirs[others]]), turns)
         loss = functional.binary_cross_entropy_with_logits(network(images), labels)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    return network.eval()
+    network.eval()
+    return network
 
 
 @torch.inference_mode()
