@@ -46,7 +46,7 @@ class DevicePool:
     def turned(self, pixels: Tensor, orientation: Tensor) -> Tensor:
         """Images [B, 3, S * S], each in its orientation 0..7, as [B, 3, S, S] (`data.dihedral` by index)."""
         places = self._turned[orientation][:, None].expand(-1, pixels.shape[1], -1)
-        return pixels.gather(2, places).unflatten(2, (self.size, self.size))
+        return pixels.gather(2, places).view(*pixels.shape[:2], self.size, self.size)
 
     def labels(self, indices: Tensor) -> dict[str, Tensor]:
         """Conditions of some galaxies, nothing hidden."""
@@ -87,7 +87,7 @@ class DeviceLatents:
         whole: list[Tensor] = []
         for number in range(ORIENTATIONS):
             blocks: list[Tensor] = []
-            for rows in order.split(chunk):
+            for rows in torch.split(order, chunk):
                 if (whole or blocks) and time.monotonic() > until:
                     break
                 orientation = torch.full_like(rows, number)
@@ -125,11 +125,12 @@ class DevicePairs:
     def __init__(self, pool: DevicePool, autoencoder: Autoencoder, *, chunk: int, until: float) -> None:
         """Encode and decode; the arguments are those of `DeviceLatents`."""
         self.pool = pool
-        order, blocks = _shuffled(len(pool), pool.device), []
-        for rows in order.split(chunk):
+        order = _shuffled(len(pool), pool.device)
+        blocks: list[Tensor] = []
+        for rows in torch.split(order, chunk):
             if blocks and time.monotonic() > until:
                 break
-            images = to_unit(pool.pixels[rows].unflatten(2, (pool.size, pool.size)))
+            images = to_unit(pool.pixels[rows].view(-1, 3, pool.size, pool.size))
             blocks.append(to_pixels(autoencoder.decode(autoencoder.encode(images))).flatten(2))
             _wait(pool.device)
         self.decoded = torch.cat(blocks)
