@@ -46,8 +46,7 @@ class DevicePool:
     def turned(self, pixels: Tensor, orientation: Tensor) -> Tensor:
         """Images [B, 3, S * S], each in its orientation 0..7, as [B, 3, S, S] (`data.dihedral` by index)."""
         places = self._turned[orientation][:, None].expand(-1, pixels.shape[1], -1)
-        turned: Tensor = pixels.gather(2, places)
-        return turned.reshape(*turned.shape[:2], self.size, self.size)
+        return pixels.gather(2, places).view(*pixels.shape[:2], self.size, self.size)
 
     def labels(self, indices: Tensor) -> dict[str, Tensor]:
         """Conditions of some galaxies, nothing hidden."""
@@ -131,7 +130,7 @@ class DevicePairs:
         for rows in torch.split(order, chunk):
             if blocks and time.monotonic() > until:
                 break
-            images = to_unit(pool.pixels[rows].reshape(len(rows), 3, pool.size, pool.size))
+            images = to_unit(pool.pixels[rows].view(-1, 3, pool.size, pool.size))
             blocks.append(to_pixels(autoencoder.decode(autoencoder.encode(images))).flatten(2))
             _wait(pool.device)
         self.decoded = torch.cat(blocks)
