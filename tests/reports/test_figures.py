@@ -101,8 +101,7 @@ def test_a_set_without_measured_galaxies_is_left_out() -> None:
 
 def test_pyplot_stays_out() -> None:
     code = (
-        "import sys; from galaxysd.evaluation import plots; assert 'matplotlib' not in sys.modules;"
-        "from galaxysd.evaluation.intervals import Estimate;"
+        "import sys; from galaxysd.reports import figures; assert 'matplotlib' not in sys.modules;"
         "figures.front([figures.Point('a', 1, 2, 3)]);"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
