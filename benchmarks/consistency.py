@@ -133,9 +133,9 @@ def real_galaxies(datasets: Sequence[Dataset], split: str, limit: int | None) ->
 
 
 def dream(pipeline: GalaxyPipeline, wanted: Sequence[Sequence[str | Morphology]], seed: int) -> Examples:
-    """One galaxy per wish; `wanted` holds a list of wishes per class."""
-    flat = [wish for wishes in wanted for wish in wishes]
-    labels = np.repeat(np.arange(len(wanted)), [len(wishes) for wishes in wanted])
+    """One galaxy per request; `wanted` holds a list of requests per class."""
+    flat = [request for requests in wanted for request in requests]
+    labels = np.repeat(np.arange(len(wanted)), [len(requests) for requests in wanted])
     return Examples(pipeline(flat, seed=seed).images, labels)
 
 
@@ -184,11 +184,11 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     seconds = time.monotonic() - began
 
     rng = np.random.default_rng(seed)
-    wishes = {"generated": [[f"{options.survey}, {PROMPTS[name]}"] * options.n for name in CLASSES]}
+    requests = {"generated": [[f"{options.survey}, {PROMPTS[name]}"] * options.n for name in CLASSES]}
     if options.prompts_from_real:
         members = [np.flatnonzero(test.labels == index) for index in range(len(CLASSES))]
-        wishes["dreamed like test"] = [[known[i] for i in rng.choice(member, options.n)] for member in members]
-    dreams = {name: dream(pipeline, wanted, seed) for name, wanted in wishes.items()}
+        requests["dreamed like test"] = [[known[i] for i in rng.choice(member, options.n)] for member in members]
+    dreams = {name: dream(pipeline, wanted, seed) for name, wanted in requests.items()}
     real = _read("real test", reader, test)
     readings = [real, *(_read(name, reader, examples) for name, examples in dreams.items())]
     made = {"train, blurred": controls.blurred(train.images), "noise": controls.noise(train.images, rng)}

@@ -148,8 +148,13 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "train": len(train),
         "groups": summary,
         "pairs": [
-            {"prompt": pipeline.caption(wish), "nearest": names[place], "orientation": int(turn), "distance": distance}
-            for wish, place, turn, distance in zip(
+            {
+                "prompt": pipeline.caption(request),
+                "nearest": names[place],
+                "orientation": int(turn),
+                "distance": distance,
+            }
+            for request, place, turn, distance in zip(
                 wanted, found.index, found.orientation, found.distance.tolist(), strict=True
             )
         ],

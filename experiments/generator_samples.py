@@ -1,7 +1,7 @@
 """The galaxies that the table of generators is measured on: what is asked for, and the images of one generator.
 
 In: real galaxies (`Bench`), a model or arrays made elsewhere. Out: sets of images by name, each made once and kept as
-WORK/samples/MODEL/NAME.npy with `wishes.json`: what was asked for, so that another program can draw the same.
+WORK/samples/MODEL/NAME.npy with `requests.json`: what was asked for, so that another program can draw the same.
 
     votes, words                  the votes of held-out galaxies, and the same said in words
     spirals-votes, spirals-words  the same for spirals alone
@@ -25,7 +25,7 @@ import yaml
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.data.framing import resize
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
-from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish
+from galaxysd.diffusion.pipeline import GalaxyPipeline, Request
 from galaxysd.encoders.registry import load_encoder
 from galaxysd.errors import InputError
 from galaxysd.evaluation.cache import Cache, images_hash
@@ -227,22 +227,22 @@ class Bench:
         """The answers that a prompt names."""
         return [column for column, value in parse(prompt, self.vocabulary).fractions.items() if value > 0.5]
 
-    def wishes(self) -> dict[str, list[Wish]]:
+    def requests(self) -> dict[str, list[Request]]:
         """Everything that is asked of a generator, by set."""
         seed = self.seed
 
-        def asked(sample: Sample, words: bool, first: int) -> list[Wish]:
+        def asked(sample: Sample, words: bool, first: int) -> list[Request]:
             told = morphologies(sample, self.tree, self.surveys)
             said = [self.agreed(one).rounded(self.tree) if words else one for one in told]
-            return [Wish(one, first + index) for index, one in enumerate(said)]
+            return [Request(one, first + index) for index, one in enumerate(said)]
 
-        def repeated(morphology: Morphology, count: int, first: int) -> list[Wish]:
-            return [Wish(morphology, first + index) for index in range(count)]
+        def repeated(morphology: Morphology, count: int, first: int) -> list[Request]:
+            return [Request(morphology, first + index) for index in range(count)]
 
         found = {
             "votes": asked(self.val, False, seed + 10_000),
             "words": asked(self.val, True, seed + 20_000),
-            "sheet": [wish for prompt in SIXTEEN for wish in repeated(self.bare(prompt), 16, seed + 30_000)],
+            "sheet": [request for prompt in SIXTEEN for request in repeated(self.bare(prompt), 16, seed + 30_000)],
             "spirals-words": asked(self.spirals, True, seed + 40_000),
             "spirals-votes": asked(self.spirals, False, seed + 50_000),
         }
@@ -308,19 +308,19 @@ class Made:
         return images[: self.limit] if name in ("votes", "words") else images
 
 
-def from_model(bench: Bench, model: str, work: Path, wishes: Mapping[str, list[Wish]]) -> Made:
+def from_model(bench: Bench, model: str, work: Path, requests: Mapping[str, list[Request]]) -> Made:
     """Draw all sets with a model; those that are there already are kept.
 
     Raises:
         InputError: no such model, or it does not know an answer or a survey.
     """
     pipeline = GalaxyPipeline.from_pretrained(model)
-    identity = f"{pipeline.model_hash}-{wishes_hash(wishes)}"
+    identity = f"{pipeline.model_hash}-{wishes_hash(requests)}"
     folder = work / "samples" / identity
     folder.mkdir(parents=True, exist_ok=True)
-    write_wishes(folder / "wishes.json", wishes)
+    write_wishes(folder / "requests.json", requests)
     settings = pipeline.sampling()
-    for name, asked in wishes.items():
+    for name, asked in requests.items():
         path = folder / f"{name}.npy"
         if not path.is_file():
             print(f"drawing {len(asked)} galaxies: {name}", flush=True)
@@ -342,7 +342,7 @@ def from_arrays(bench: Bench, name: str, path: Path, work: Path) -> Made:
     if path.is_dir() and list(path.glob("*.npy")):
         made = Made(name, "", path, size, len(bench.val))
         names = sorted(one.stem for one in path.glob("*.npy"))
-        sheet = path / "wishes.json"
+        sheet = path / "requests.json"
         if sheet.is_file():
             told = json.loads(sheet.read_text(encoding="utf-8"))
             made.frames = {one: asked[0]["survey"] for one, asked in told.items() if asked}
@@ -364,22 +364,22 @@ def from_arrays(bench: Bench, name: str, path: Path, work: Path) -> Made:
     return made
 
 
-def wishes_hash(wishes: Mapping[str, list[Wish]]) -> str:
+def wishes_hash(requests: Mapping[str, list[Request]]) -> str:
     """8 hex digits of what is asked for."""
-    text = json.dumps(as_json(wishes), sort_keys=True)
+    text = json.dumps(as_json(requests), sort_keys=True)
     return images_hash(np.frombuffer(text.encode(), np.uint8).reshape(1, -1))[:8]
 
 
-def as_json(wishes: Mapping[str, list[Wish]]) -> dict[str, list[dict[str, Any]]]:
+def as_json(requests: Mapping[str, list[Request]]) -> dict[str, list[dict[str, Any]]]:
     """Wishes as plain values."""
     return {
         name: [
             {"survey": one.morphology.survey, "fractions": one.morphology.fractions, "seed": one.seed} for one in asked
         ]
-        for name, asked in wishes.items()
+        for name, asked in requests.items()
     }
 
 
-def write_wishes(path: Path, wishes: Mapping[str, list[Wish]]) -> None:
+def write_wishes(path: Path, requests: Mapping[str, list[Request]]) -> None:
     """What is asked for, as a file that another program can draw from."""
-    write_atomically(path, json.dumps(as_json(wishes)) + "\n")
+    write_atomically(path, json.dumps(as_json(requests)) + "\n")

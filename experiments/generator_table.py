@@ -172,8 +172,8 @@ def evaluate(options: argparse.Namespace) -> Values:
         return result
     sources = [(name, from_arrays(bench, name, Path(path), options.work)) for name, _, path in given]
     if options.model != "none":
-        wishes = bench.wishes()
-        made = from_model(bench, options.model, options.work, wishes)
+        requests = bench.requests()
+        made = from_model(bench, options.model, options.work, requests)
         result |= {"model_hash": made.hash, "rows": table.rows(made)}
         write()
         if not options.no_speed:

@@ -21,7 +21,7 @@ from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
 from galaxysd.generation.generate import GenerateReport, generate
 from galaxysd.generation.manifest import read_manifest
-from galaxysd.generation.table import Requests
+from galaxysd.generation.table import PromptTable
 from galaxysd.generation.walks import Walk, interpolation, same_seed, weight_sweep
 from galaxysd.prompts import explain
 from galaxysd.reports.contact_sheet import contact_sheet
@@ -122,7 +122,7 @@ def run_demo(out: str | Path = "demo", *, model: str = "mini", device: str = "cp
     prompts = {title: prompt for title, prompt in PROMPTS.items() if understands(pipeline, prompt)}
     left_out = tuple(title for title in PROMPTS if title not in prompts)
     with clock.chapter(f"{len(prompts)} prompts x {n} galaxies"):
-        requests = Requests.of(list(prompts.values()), n)
+        requests = PromptTable.of(list(prompts.values()), n)
         report = generate(pipeline, requests, out=out / "galaxies", model=model, seed=seed)
     with clock.chapter("walks"):
         walks = _walk_all(pipeline, seed)

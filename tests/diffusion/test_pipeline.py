@@ -13,7 +13,7 @@ from tiny_model import save_tiny_model
 
 from galaxysd.diffusion.condition import encode
 from galaxysd.diffusion.guidance import GuidanceSettings
-from galaxysd.diffusion.pipeline import BATCH, MAX_SEED, GalaxyPipeline, Wish, galaxy_noise
+from galaxysd.diffusion.pipeline import BATCH, MAX_SEED, GalaxyPipeline, Request, galaxy_noise
 from galaxysd.diffusion.samplers import Cancelled
 from galaxysd.errors import InputError
 
@@ -44,10 +44,10 @@ def test_same_pixels_in_a_fresh_process(folder: Path, pipeline: GalaxyPipeline) 
 def test_a_galaxy_does_not_depend_on_its_company(pipeline: GalaxyPipeline) -> None:
     settings = pipeline.sampling(steps=3)
     morphologies = [pipeline.understand(text) for text in ("sdss, bar", "efigi, {dust lane:1.5}", "")]
-    wishes = [Wish(morphologies[index % 3], 100 + index) for index in range(BATCH + 5)]
-    together = np.concatenate([images for _, images in pipeline.dream(wishes, settings)])
+    requests = [Request(morphologies[index % 3], 100 + index) for index in range(BATCH + 5)]
+    together = np.concatenate([images for _, images in pipeline.dream(requests, settings)])
     for index in (0, 4, BATCH, BATCH + 4):
-        ((_, alone),) = list(pipeline.dream([wishes[index]], settings))
+        ((_, alone),) = list(pipeline.dream([requests[index]], settings))
         assert np.array_equal(alone[0], together[index])
 
 
@@ -130,19 +130,19 @@ def test_decoder_and_grain_hear_nothing_of_the_morphology(pipeline: GalaxyPipeli
 
 
 def test_a_watcher_sees_every_step_changes_no_pixel_and_may_cancel(pipeline: GalaxyPipeline) -> None:
-    wishes, seen = (Wish(pipeline.understand("sdss, bar"), 5),), []
+    requests, seen = (Request(pipeline.understand("sdss, bar"), 5),), []
 
     def watch(step: int, steps: int, latents: torch.Tensor) -> bool:
         seen.append((step, steps, tuple(latents.shape)))
         return step == 5
 
     settings = pipeline.sampling(steps=4)
-    watched = pipeline._dream_batch(wishes, settings, watch)
-    ((_, plain),) = pipeline.dream(wishes, settings)
+    watched = pipeline._dream_batch(requests, settings, watch)
+    ((_, plain),) = pipeline.dream(requests, settings)
     assert np.array_equal(watched, plain)
     assert seen == [(step, 4, (BATCH, 4, 4, 4)) for step in range(1, 5)]
     with pytest.raises(Cancelled):
-        pipeline._dream_batch(wishes, pipeline.sampling(steps=9), watch)
+        pipeline._dream_batch(requests, pipeline.sampling(steps=9), watch)
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpm++2m"])

@@ -16,12 +16,12 @@ import galaxysd
 from galaxysd.data.decode import decode
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.guidance import GuidanceSettings
-from galaxysd.diffusion.pipeline import GalaxyPipeline, Pixels, Wish
+from galaxysd.diffusion.pipeline import GalaxyPipeline, Pixels, Request
 from galaxysd.errors import InputError
 from galaxysd.generation import generate as module
 from galaxysd.generation.generate import GenerateReport, generate
 from galaxysd.generation.manifest import SCHEMA, read_manifest, regenerate
-from galaxysd.generation.table import Requests
+from galaxysd.generation.table import PromptTable
 
 PROMPTS = ["sdss, spiral galaxy, {bar:1.5}", "efigi, merger", "", "smooth, {dust lane:0.5}"]
 
@@ -29,7 +29,7 @@ PROMPTS = ["sdss, spiral galaxy, {bar:1.5}", "efigi, merger", "", "smooth, {dust
 def run(
     pipeline: GalaxyPipeline, out: Path, prompts: list[str] = PROMPTS, n: int = 5, **options: Any
 ) -> GenerateReport:
-    return generate(pipeline, Requests.of(prompts, n), out=out, model="tiny", **options)
+    return generate(pipeline, PromptTable.of(prompts, n), out=out, model="tiny", **options)
 
 
 def pixels(path: Path) -> Pixels:
@@ -159,9 +159,11 @@ def test_an_interrupted_run_goes_on_to_the_identical_set(
     run(pipeline, tmp_path / "straight", n=12, formats=formats)
     original, batches = pipeline.dream, 0
 
-    def interrupted(wishes: Iterable[Wish], settings: SamplingSettings) -> Iterator[tuple[tuple[Wish, ...], Pixels]]:
+    def interrupted(
+        requests: Iterable[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[tuple[Request, ...], Pixels]]:
         nonlocal batches
-        for batch in original(wishes, settings):
+        for batch in original(requests, settings):
             batches += 1
             if batches == 2:
                 raise KeyboardInterrupt

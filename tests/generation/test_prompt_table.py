@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from galaxysd.diffusion.pipeline import GalaxyPipeline
 from galaxysd.errors import InputError
-from galaxysd.generation.table import MAX_GALAXIES, Item, Requests
+from galaxysd.generation.table import MAX_GALAXIES, PromptTable, RequestRow
 
 
 def table(folder: Path, text: str) -> Path:
@@ -20,23 +20,23 @@ def table(folder: Path, text: str) -> Path:
 
 
 def test_galaxies_are_counted_through_and_seeded(pipeline: GalaxyPipeline) -> None:
-    items = list(Requests.of(["sdss, bar", "merger"], n=2).items(pipeline, seed=10))
+    items = list(PromptTable.of(["sdss, bar", "merger"], n=2).items(pipeline, seed=10))
     assert [item.id for item in items] == ["000000-0000", "000000-0001", "000001-0000", "000001-0001"]
-    assert [item.wish.seed for item in items] == [10, 11, 12, 13]
+    assert [item.request.seed for item in items] == [10, 11, 12, 13]
     assert [item.prompt for item in items] == ["sdss, bar", "sdss, bar", "merger", "merger"]
-    assert items[0].wish.morphology == pipeline.understand("sdss, bar")
+    assert items[0].request.morphology == pipeline.understand("sdss, bar")
 
 
 def test_a_seed_in_the_table_counts_for_its_row(tmp_path: Path, pipeline: GalaxyPipeline) -> None:
     path = table(tmp_path, 'prompt,n,seed\n"sdss, bar",2,\nmerger,2,500\nring,,\n')
-    items = list(Requests.read(path, n=3).items(pipeline, seed=7))
-    assert [item.wish.seed for item in items] == [7, 8, 500, 501, 11, 12, 13]
+    items = list(PromptTable.read(path, n=3).items(pipeline, seed=7))
+    assert [item.request.seed for item in items] == [7, 8, 500, 501, 11, 12, 13]
 
 
 def test_count_is_another_name_for_n_and_parquet_is_read(tmp_path: Path) -> None:
     path = tmp_path / "prompts.parquet"
     pl.DataFrame({"prompt": ["bar", "ring"], "count": [2, 5], "note": ["x", "y"]}).write_parquet(path)
-    assert Requests.read(path).frame["n"].to_list() == [2, 5]
+    assert PromptTable.read(path).frame["n"].to_list() == [2, 5]
 
 
 counts = st.lists(st.integers(1, 6), min_size=1, max_size=6)
@@ -48,7 +48,7 @@ def test_a_stream_taken_up_in_the_middle_is_the_same_stream(
 ) -> None:
     own = [None if count % 2 else 100 * count for count in counts]
     frame = pl.DataFrame({"prompt": ["bar"] * len(counts), "n": counts, "seed": pl.Series(own, dtype=pl.Int64)})
-    requests = Requests(frame)
+    requests = PromptTable(frame)
     whole = list(requests.items(pipeline, seed))
     assert len(whole) == len({item.id for item in whole}) == requests.galaxies == sum(counts)
     assert [*requests.items(pipeline, seed, 0, cut), *requests.items(pipeline, seed, cut)] == whole
@@ -56,14 +56,16 @@ def test_a_stream_taken_up_in_the_middle_is_the_same_stream(
 
 
 def test_ten_million_galaxies_are_a_stream(pipeline: GalaxyPipeline) -> None:
-    requests = Requests.of(["bar"], n=MAX_GALAXIES)
-    first: list[Item] = list(islice(requests.items(pipeline, 0, start=MAX_GALAXIES - 2), 5))
+    requests = PromptTable.of(["bar"], n=MAX_GALAXIES)
+    first: list[RequestRow] = list(islice(requests.items(pipeline, 0, start=MAX_GALAXIES - 2), 5))
     assert [item.id for item in first] == ["000000-9999998", "000000-9999999"]
 
 
 def test_content_hash_sees_every_value() -> None:
     hashes = {
-        Requests(pl.DataFrame({"prompt": [prompt], "n": [n], "seed": pl.Series([seed], dtype=pl.Int64)})).content_hash()
+        PromptTable(
+            pl.DataFrame({"prompt": [prompt], "n": [n], "seed": pl.Series([seed], dtype=pl.Int64)})
+        ).content_hash()
         for prompt, n, seed in [("bar", 1, None), ("bar", 2, None), ("ring", 1, None), ("bar", 1, 0)]
     }
     assert len(hashes) == 4
@@ -88,39 +90,39 @@ def test_content_hash_sees_every_value() -> None:
 )
 def test_bad_tables_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Requests.read(table(tmp_path, text))
+        PromptTable.read(table(tmp_path, text))
 
 
 def test_bad_prompts_are_named_by_row(tmp_path: Path, pipeline: GalaxyPipeline) -> None:
     path = table(tmp_path, "prompt\nbar\nwibble\n")
     with pytest.raises(InputError, match=r"prompts.csv: row 2: prompt: unknown word 'wibble'"):
-        Requests.read(path).check(pipeline, 0)
+        PromptTable.read(path).check(pipeline, 0)
     with pytest.raises(InputError, match=r"^prompt 2: prompt: unknown word 'wibble'"):
-        Requests.of(["bar", "wibble"]).check(pipeline, 0)
+        PromptTable.of(["bar", "wibble"]).check(pipeline, 0)
     with pytest.raises(InputError, match=r"^prompt: unknown word 'wibble'"):
-        Requests.of(["wibble"]).check(pipeline, 0)
+        PromptTable.of(["wibble"]).check(pipeline, 0)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63 - 1])
 def test_seeds_stay_in_range(pipeline: GalaxyPipeline, seed: int) -> None:
     with pytest.raises(InputError, match="seed must lie between"):
-        Requests.of(["bar"], n=2).check(pipeline, seed)
+        PromptTable.of(["bar"], n=2).check(pipeline, seed)
 
 
 def test_seeds_of_a_row_stay_in_range(tmp_path: Path, pipeline: GalaxyPipeline) -> None:
     path = table(tmp_path, f"prompt,n,seed\nbar,2,{2**63 - 1}\n")
     with pytest.raises(InputError, match=r"row 1: seed \+ n"):
-        Requests.read(path).check(pipeline, 0)
+        PromptTable.read(path).check(pipeline, 0)
 
 
 @pytest.mark.parametrize("n", [0, -1, MAX_GALAXIES + 1])
 def test_n_out_of_range(n: int) -> None:
     with pytest.raises(InputError, match="n must lie between 1"):
-        Requests.of(["bar"], n=n)
+        PromptTable.of(["bar"], n=n)
 
 
 def test_nothing_asked_for() -> None:
     with pytest.raises(InputError, match="no prompts are given"):
-        Requests.of([])
+        PromptTable.of([])
     with pytest.raises(InputError, match="limit must be at least 1"):
-        Requests.of(["bar"]).limited(0)
+        PromptTable.of(["bar"]).limited(0)

@@ -299,15 +299,15 @@ def _prepare(
             for name, kind in zip(dataset.catalog.frame["id"], label(dataset.catalog, rules), strict=True)
         }
         known = np.array([classes[name] for name in pool.ids])
-        wishes = voted(pool, known, split.classes, own_words.per_class, own_words.seed, pipeline.denoiser.surveys)
+        requests = voted(pool, known, split.classes, own_words.per_class, own_words.seed, pipeline.denoiser.surveys)
     else:
         surveys = [one for one in dict.fromkeys(data.survey for data in datasets) if one in pipeline.denoiser.surveys]
-        wishes = prompted(pipeline, asked, split.classes, surveys, own_words.per_class)
+        requests = prompted(pipeline, asked, split.classes, surveys, own_words.per_class)
     pools = {SYNTHETIC: own_words}
     if settings.explore:
         pools[VARIED] = own_words.model_copy(update={"guidance": settings.low_guidance})
     synthetic = {
-        name: synthesize_pool(pipeline, wishes, split.classes, run.folder / "synthetic" / f"{name}.npy", one)
+        name: synthesize_pool(pipeline, requests, split.classes, run.folder / "synthetic" / f"{name}.npy", one)
         for name, one in pools.items()
     }
     copied = {}

@@ -22,7 +22,7 @@ from galaxysd.catalog.source import SourceTable
 from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.condition import answers_of, as_told
 from galaxysd.diffusion.data import GalaxyPool
-from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline, Wish
+from galaxysd.diffusion.pipeline import BATCH, GalaxyPipeline, Request
 from galaxysd.errors import InputError
 from galaxysd.generation.synthesize import morphologies_of, synthesize
 from galaxysd.prompts import Morphology
@@ -168,9 +168,9 @@ def synthesize_pool(
 def seconds_per_galaxy(pipeline: GalaxyPipeline, settings: SynthesisSettings) -> float:
     """How long one generated galaxy takes on this machine, s, from one batch."""
     sampling = pipeline.sampling(steps=settings.steps, guidance=settings.guidance)
-    wishes = [Wish(Morphology(), seed) for seed in range(BATCH)]
+    requests = [Request(Morphology(), seed) for seed in range(BATCH)]
     began = time.monotonic()
-    list(pipeline.dream(wishes, sampling))
+    list(pipeline.dream(requests, sampling))
     return (time.monotonic() - began) / BATCH
 
 

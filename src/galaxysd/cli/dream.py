@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from galaxysd.diffusion.autoencoder_task import FeatureMaps
     from galaxysd.diffusion.pipeline import GalaxyPipeline
-    from galaxysd.generation.table import Requests
+    from galaxysd.generation.table import PromptTable
     from galaxysd.settings import Settings
 
 REMARKED = 24  # prompts of a `generate` that are remarked on
@@ -89,9 +89,9 @@ def generate(
         raise InputError("generate: give either prompts or --table")
     from galaxysd.diffusion.pipeline import GalaxyPipeline
     from galaxysd.generation.generate import generate as dream
-    from galaxysd.generation.table import Requests
+    from galaxysd.generation.table import PromptTable
 
-    requests = (Requests.read(table, n) if table is not None else Requests.of(prompts, n)).limited(limit)
+    requests = (PromptTable.read(table, n) if table is not None else PromptTable.of(prompts, n)).limited(limit)
     pipeline = GalaxyPipeline.from_pretrained(model, device=device)
     report = dream(
         pipeline,
@@ -110,7 +110,7 @@ def generate(
     show(report.model_dump(mode="json"), as_json, f"{what}\nmanifest  {report.manifest}\nsheet     {report.sheet}")
 
 
-def _print_remarks(pipeline: "GalaxyPipeline", requests: "Requests") -> None:
+def _print_remarks(pipeline: "GalaxyPipeline", requests: "PromptTable") -> None:
     """Say on stderr what `galaxysd prompt` would remark, once for each of the first prompts."""
     from galaxysd.prompts import notes
 

@@ -38,7 +38,7 @@ MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """One galaxy to be dreamed."""
 
     morphology: Morphology
@@ -51,7 +51,7 @@ class Galaxies:
 
     Attributes:
         images: uint8 [N, S, S, 3].
-        wishes: the wish behind each.
+        requests: the request behind each.
 
     Example:
         >>> galaxies = GalaxyPipeline.from_pretrained("mini")("ring galaxy", n=4)
@@ -60,7 +60,7 @@ class Galaxies:
     """
 
     images: Pixels
-    wishes: tuple[Wish, ...]
+    requests: tuple[Request, ...]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -70,7 +70,7 @@ class Galaxies:
         rows = slice(which, which + 1 or None) if isinstance(which, int) else which
         if isinstance(which, int) and not -len(self) <= which < len(self):
             raise IndexError(f"galaxy {which} of {len(self)}")
-        return Galaxies(self.images[rows], self.wishes[rows])
+        return Galaxies(self.images[rows], self.requests[rows])
 
     def __repr__(self) -> str:
         side = self.images.shape[1]
@@ -205,34 +205,36 @@ class GalaxyPipeline:
         if not prompts:
             raise InputError("no prompt was given")
         morphologies = [self.framed(self.understand(one)) for one in prompts for _ in range(n)]
-        wishes = tuple(Wish(morphology, seed + index) for index, morphology in enumerate(morphologies))
+        requests = tuple(Request(morphology, seed + index) for index, morphology in enumerate(morphologies))
         settings = self.sampling(steps=steps, guidance=guidance, sampler=sampler)
-        return Galaxies(np.concatenate([images for _, images in self.dream(wishes, settings, watch=watch)]), wishes)
+        return Galaxies(np.concatenate([images for _, images in self.dream(requests, settings, watch=watch)]), requests)
 
     def dream(
-        self, wishes: Iterable[Wish], settings: SamplingSettings, *, watch: Watch | None = None
-    ) -> Iterator[tuple[tuple[Wish, ...], Pixels]]:
+        self, requests: Iterable[Request], settings: SamplingSettings, *, watch: Watch | None = None
+    ) -> Iterator[tuple[tuple[Request, ...], Pixels]]:
         """Dream any number of galaxies, a batch at a time.
 
         Yields:
-            The wishes of a batch and their images, uint8 [B, S, S, 3].
+            The requests of a batch and their images, uint8 [B, S, S, 3].
         """
-        remaining = iter(wishes)
+        remaining = iter(requests)
         while batch := tuple(islice(remaining, BATCH)):
             yield batch, self._dream_batch(batch, settings, watch)
 
     @torch.inference_mode()
-    def _dream_batch(self, wishes: tuple[Wish, ...], settings: SamplingSettings, watch: Watch | None = None) -> Pixels:
+    def _dream_batch(
+        self, requests: tuple[Request, ...], settings: SamplingSettings, watch: Watch | None = None
+    ) -> Pixels:
         device = next(self.denoiser.parameters()).device
-        padded = [*wishes, *[wishes[-1]] * (BATCH - len(wishes))]
+        padded = [*requests, *[requests[-1]] * (BATCH - len(requests))]
         tree = self.record.tree
-        condition = encode([wish.morphology for wish in padded], tree, self.denoiser.surveys)
+        condition = encode([request.morphology for request in padded], tree, self.denoiser.surveys)
         weights = torch.ones(condition.known.shape)
-        for row, wish in enumerate(padded):
-            for key, weight in wish.morphology.weighted_questions(tree).items():
+        for row, request in enumerate(padded):
+            for key, weight in request.morphology.weighted_questions(tree).items():
                 weights[row, tree.questions.index(tree.by_key[key])] = weight
         shape = self.denoiser.unet.settings
-        starts = [galaxy_noise(wish.seed, (shape.channels, shape.size), (3, self.size)) for wish in padded]
+        starts = [galaxy_noise(request.seed, (shape.channels, shape.size), (3, self.size)) for request in padded]
         noise, grain_noise = (torch.stack(parts).to(device) for parts in zip(*starts, strict=True))
         answers = self.denoiser.answers_of.cpu()
         evidence = torch.tensor([self.record.evidence.get(column, 0) for column in tree.columns])
@@ -241,7 +243,7 @@ class GalaxyPipeline:
         denoise = GuidedDenoiser(self.denoiser, condition, weights.to(device), rarest.to(device), settings.guidance)
         latents = sample(denoise, noise, settings.sampler, settings.steps, watch=watch)
         images = self.render(latents, condition, grain_noise)
-        pixels = to_pixels(images[: len(wishes)]).permute(0, 2, 3, 1)
+        pixels = to_pixels(images[: len(requests)]).permute(0, 2, 3, 1)
         return np.ascontiguousarray(pixels.cpu().numpy())
 
     def to(self, device: str | torch.device) -> Self:

@@ -31,8 +31,8 @@ from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.pipeline import GalaxyPipeline, Pixels
 from galaxysd.errors import InputError
 from galaxysd.generation import manifest
-from galaxysd.generation.manifest import Maker, Row
-from galaxysd.generation.table import Item, Requests
+from galaxysd.generation.manifest import Provenance, Row
+from galaxysd.generation.table import PromptTable, RequestRow
 from galaxysd.reports.contact_sheet import contact_sheet
 from galaxysd.runs import Run
 from galaxysd.settings import Settings
@@ -85,7 +85,7 @@ class GenerateReport(Settings):
 
 def generate(
     pipeline: GalaxyPipeline,
-    requests: Requests,
+    requests: PromptTable,
     *,
     out: str | Path,
     model: str,
@@ -119,12 +119,12 @@ def generate(
     out = Path(out)
     chosen = _formats(formats)
     sampling = pipeline.sampling(steps=steps, guidance=guidance, sampler=sampler)
-    maker = Maker(pipeline, model, sampling)
+    provenance = Provenance(pipeline, model, sampling)
     requests.check(pipeline, seed)
     settings = GenerateSettings(
         model=model,
         model_hash=pipeline.model_hash,
-        device=maker.device,
+        device=provenance.device,
         formats=chosen,
         seed=seed,
         sampling=sampling,
@@ -137,19 +137,25 @@ def generate(
         if run.summary is not None:
             shutil.rmtree(run.folder / "parts", ignore_errors=True)
             return GenerateReport.parse({**run.summary, "already_done": True}, f"{out}/done.json")
-        return _Work(run, requests, maker, chosen, seed, quiet).finish()
+        return _Work(run, requests, provenance, chosen, seed, quiet).finish()
 
 
 class _Work:
     """A folder being filled."""
 
     def __init__(
-        self, run: Run, requests: Requests, maker: Maker, formats: tuple[Format, ...], seed: int, quiet: bool
+        self,
+        run: Run,
+        requests: PromptTable,
+        provenance: Provenance,
+        formats: tuple[Format, ...],
+        seed: int,
+        quiet: bool,
     ) -> None:
-        self.run, self.requests, self.maker, self.formats, self.seed = run, requests, maker, formats, seed
+        self.run, self.requests, self.provenance, self.formats, self.seed = run, requests, provenance, formats, seed
         self.out, self.parts = run.folder, run.folder / "parts"
         self.part = SHARD if "parquet" in formats else PART
-        self.scales = {survey.token: survey.pixel_scale for survey in maker.pipeline.record.surveys}
+        self.scales = {survey.token: survey.pixel_scale for survey in provenance.pipeline.record.surveys}
         self.console = Console(stderr=True, quiet=quiet)
 
     def finish(self) -> GenerateReport:
@@ -175,8 +181,8 @@ class _Work:
             sheet=str(self.out / "sheet.png"),
             galaxies=total,
             prompts=self.requests.frame.height,
-            model=self.maker.model,
-            model_hash=self.maker.pipeline.model_hash,
+            model=self.provenance.model,
+            model_hash=self.provenance.pipeline.model_hash,
             seed=self.seed,
             resumed_at=resumed,
             seconds=round(time.monotonic() - started, 2),
@@ -187,22 +193,22 @@ class _Work:
 
     def _make_part(self, index: int, advance: Callable[[int], None]) -> None:
         """Dream one part and write its files, then its manifest rows, whose presence says that the part is whole."""
-        pipeline = self.maker.pipeline
+        pipeline = self.provenance.pipeline
         start = index * self.part
         items = list(self.requests.items(pipeline, self.seed, start, start + self.part))
-        rows = self.maker.rows(items, [self._file(item, index) for item in items])
+        rows = self.provenance.rows(items, [self._file(item, index) for item in items])
         waiting, drawn = iter(rows), iter(items)
         shown: list[Pixels] = []
         with parquet_images(self._shard(index), COLUMNS) if "parquet" in self.formats else nullcontext() as shard:
-            for wishes, images in pipeline.dream((item.wish for item in items), self.maker.sampling):
-                batch = list(islice(waiting, len(wishes)))
+            for requests, images in pipeline.dream((item.request for item in items), self.provenance.sampling):
+                batch = list(islice(waiting, len(requests)))
                 for image, row in zip(images, batch, strict=True):
                     self._write_image(image, row)
                 if shard is not None:
                     provenance = [{field.name: row[field.name] for field in COLUMNS} for row in batch]
                     shard.write([row["id"] for row in batch], images, provenance)
-                shown += [images[place] for place, item in enumerate(islice(drawn, len(wishes))) if on_sheet(item)]
-                advance(len(wishes))
+                shown += [images[place] for place, item in enumerate(islice(drawn, len(requests))) if on_sheet(item)]
+                advance(len(requests))
         if shown:
             np.save(self._tiles_file(index), np.stack(shown), allow_pickle=False)
         manifest.write_table(self._rows_file(index), pa.Table.from_pylist(rows, schema=manifest.SCHEMA))
@@ -223,14 +229,16 @@ class _Work:
         prompts = self.requests.frame["prompt"].head(SHEET_PROMPTS)
         labels = [shorten(prompt, LABEL, placeholder=" ...") or "(anything)" for prompt in prompts]
         rows = list(zip(labels, np.split(images, np.cumsum(counts)[:-1]), strict=True))
-        pipeline = self.maker.pipeline
+        pipeline = self.provenance.pipeline
         scale = max(1, SHEET_SIDE // pipeline.size)
-        sheet = contact_sheet(rows, scale=scale, footer=f"{self.maker.model} {pipeline.model_hash}, seed {self.seed}")
+        sheet = contact_sheet(
+            rows, scale=scale, footer=f"{self.provenance.model} {pipeline.model_hash}, seed {self.seed}"
+        )
         temporary = self.out / "sheet.png.tmp"
         sheet.save(temporary, format="PNG")
         temporary.replace(self.out / "sheet.png")
 
-    def _file(self, item: Item, index: int) -> str:
+    def _file(self, item: RequestRow, index: int) -> str:
         """Name of the file with a galaxy's image, relative to the folder. Made from its id, never from its prompt."""
         kind = self.formats[0]
         return self._shard(index).name if kind == "parquet" else f"images/{item.id}.{kind}"
@@ -245,7 +253,7 @@ class _Work:
         return self.parts / f"sheet-{index:06d}.npy"
 
 
-def on_sheet(item: Item) -> bool:
+def on_sheet(item: RequestRow) -> bool:
     """Whether a galaxy is drawn on the contact sheet."""
     return item.row < SHEET_PROMPTS and item.number < SHEET_EACH
 

@@ -21,9 +21,9 @@ import torch
 import galaxysd
 from galaxysd.diffusion.folder import SamplingSettings
 from galaxysd.diffusion.guidance import GuidanceSettings
-from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish, check_seed
+from galaxysd.diffusion.pipeline import GalaxyPipeline, Request, check_seed
 from galaxysd.errors import InputError
-from galaxysd.generation.table import UNDERSTOOD, Item
+from galaxysd.generation.table import UNDERSTOOD, RequestRow
 from galaxysd.prompts import Morphology
 
 # every guidance setting has its column, so that a row repeats its galaxy: `guidance` is the scale
@@ -55,7 +55,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Maker:
+class Provenance:
     """Who dreams, and how: what all rows of a manifest share.
 
     Attributes:
@@ -73,7 +73,7 @@ class Maker:
         """Kind of device: `cpu`, `cuda`, …"""
         return next(self.pipeline.denoiser.parameters()).device.type
 
-    def rows(self, items: Iterable[Item], files: Iterable[str]) -> list[Row]:
+    def rows(self, items: Iterable[RequestRow], files: Iterable[str]) -> list[Row]:
         """Manifest rows of some galaxies and the files they are in."""
 
         @lru_cache(maxsize=UNDERSTOOD)
@@ -83,15 +83,15 @@ class Maker:
         now = datetime.now(UTC).replace(microsecond=0)
         rows = []
         for item, file in zip(items, files, strict=True):
-            caption, morphology = texts(item.wish.morphology)
+            caption, morphology = texts(item.request.morphology)
             row = {
                 "id": item.id,
                 "file": file,
                 "prompt": item.prompt,
                 "caption": caption,
                 "morphology": morphology,
-                "survey": item.wish.morphology.survey,
-                "seed": item.wish.seed,
+                "survey": item.request.morphology.survey,
+                "seed": item.request.seed,
                 "steps": self.sampling.steps,
                 **{column: getattr(self.sampling.guidance, name) for name, column in GUIDANCE.items()},
                 "sampler": self.sampling.sampler,
@@ -139,7 +139,7 @@ def regenerate(pipeline: GalaxyPipeline, row: Mapping[str, Any]) -> npt.NDArray[
         name,
     )
     check_seed(row["seed"])
-    ((_, images),) = pipeline.dream([Wish(morphology, row["seed"])], sampling)
+    ((_, images),) = pipeline.dream([Request(morphology, row["seed"])], sampling)
     image: npt.NDArray[np.uint8] = images[0]
     return image
 

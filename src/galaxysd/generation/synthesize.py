@@ -18,7 +18,7 @@ from galaxysd.catalog.tree import DecisionTree
 from galaxysd.data.framing import resize
 from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.diffusion.folder import SamplingSettings
-from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish
+from galaxysd.diffusion.pipeline import GalaxyPipeline, Request
 from galaxysd.errors import InputError
 from galaxysd.io import progress, write_atomically
 from galaxysd.prompts import Morphology
@@ -63,8 +63,8 @@ def synthesize(
     if done < len(morphologies):
         cache.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.lib.format.open_memmap(cache, mode="r+" if done else "w+", dtype=np.uint8, shape=shape)
-        wishes = [Wish(one, seed + index) for index, one in enumerate(morphologies)]
-        batches = progress(pipeline.dream(wishes[done:], sampling), len(wishes) - done, "generating galaxies")
+        requests = [Request(one, seed + index) for index, one in enumerate(morphologies)]
+        batches = progress(pipeline.dream(requests[done:], sampling), len(requests) - done, "generating galaxies")
         while part := list(islice(batches, PART)):
             images = np.concatenate([block for _, block in part])
             pixels[done : done + len(images)] = images

@@ -1,8 +1,8 @@
 """What is asked for: one prompt, several, or a table of prompts, as a stream of single galaxies.
 
-In: prompts, or a table with the column `prompt` and, optionally, `n` (or `count`) and `seed`. Out: `Requests`, which
-yields one `Item` per galaxy. Galaxy i, counted over everything asked for, has seed `seed` + i unless its row gives one;
-the galaxies of a row that does have that seed, the next one, and so on.
+In: prompts, or a table with the column `prompt` and, optionally, `n` (or `count`) and `seed`. Out: `PromptTable`, which
+yields one `RequestRow` per galaxy. Galaxy i, counted over everything asked for, has seed `seed` + i unless its row
+gives one; the galaxies of a row that does have that seed, the next one, and so on.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from galaxysd.catalog.source import SourceTable
-from galaxysd.diffusion.pipeline import MAX_SEED, GalaxyPipeline, Wish, check_seed
+from galaxysd.diffusion.pipeline import MAX_SEED, GalaxyPipeline, Request, check_seed
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology
 
@@ -25,7 +25,7 @@ UNDERSTOOD = 4096  # morphologies kept in memory; a table may have any number of
 
 
 @dataclass(frozen=True)
-class Item:
+class RequestRow:
     """One galaxy to be dreamed.
 
     Attributes:
@@ -33,17 +33,17 @@ class Item:
         row: row of the request.
         number: number within the row.
         prompt: as given.
-        wish: morphology and seed.
+        request: morphology and seed.
     """
 
     id: str
     row: int
     number: int
     prompt: str
-    wish: Wish
+    request: Request
 
 
-class Requests:
+class PromptTable:
     """Prompts with their counts and seeds.
 
     Attributes:
@@ -127,7 +127,7 @@ class Requests:
         """How many galaxies are asked for."""
         return int(self._ends[-1])
 
-    def limited(self, limit: int | None) -> "Requests":
+    def limited(self, limit: int | None) -> "PromptTable":
         """The first `limit` galaxies.
 
         Raises:
@@ -139,7 +139,7 @@ class Requests:
             raise InputError(f"limit must be at least 1, not {limit}")
         counts = np.diff(np.minimum(self._ends, limit), prepend=0)
         frame = self.frame.with_columns(n=pl.Series(counts))
-        return Requests(frame.filter(pl.col("n") > 0), self.source)
+        return PromptTable(frame.filter(pl.col("n") > 0), self.source)
 
     def content_hash(self) -> str:
         """16 hex digits over all rows."""
@@ -172,7 +172,9 @@ class Requests:
             if len(understood) < UNDERSTOOD:
                 understood.add(prompt)
 
-    def items(self, pipeline: GalaxyPipeline, seed: int, start: int = 0, stop: int | None = None) -> Iterator[Item]:
+    def items(
+        self, pipeline: GalaxyPipeline, seed: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[RequestRow]:
         """Galaxies `start` to `stop` (exclusive) of everything asked for, one at a time.
 
         Args:
@@ -196,8 +198,8 @@ class Requests:
             end = min(begin + n, stop)
             for position in range(index, end):
                 number = position - begin
-                wish = Wish(morphology, seed + position if own is None else own + number)
-                yield Item(f"{row:06d}-{number:04d}", row, number, prompt, wish)
+                request = Request(morphology, seed + position if own is None else own + number)
+                yield RequestRow(f"{row:06d}-{number:04d}", row, number, prompt, request)
             index, row = end, row + 1
 
 

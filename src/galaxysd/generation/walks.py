@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galaxysd.diffusion.folder import SamplingSettings
-from galaxysd.diffusion.pipeline import GalaxyPipeline, Wish, check_seed
+from galaxysd.diffusion.pipeline import GalaxyPipeline, Request, check_seed
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology
 
@@ -105,6 +105,6 @@ def _walk(
     sampling: SamplingSettings | None,
 ) -> Walk:
     check_seed(seed)
-    wishes = [Wish(morphology, seed) for morphology in morphologies]
-    batches = [images for _, images in pipeline.dream(wishes, sampling or pipeline.sampling())]
+    requests = [Request(morphology, seed) for morphology in morphologies]
+    batches = [images for _, images in pipeline.dream(requests, sampling or pipeline.sampling())]
     return Walk(np.concatenate(batches), labels, seed)
