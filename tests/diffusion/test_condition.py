@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galaxysd.catalog.tree import DecisionTree
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.condition import Condition, answers_of, as_told, encode, random_mask
-from galaxysd.diffusion.data import dihedral
 from galaxysd.errors import InputError
 from galaxysd.prompts import Morphology, Vocabulary, parse
 

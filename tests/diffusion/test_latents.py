@@ -9,8 +9,9 @@ import torch
 from tiny_model import tiny_autoencoder
 
 from galaxysd.data.dataset import Dataset
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.autoencoder import to_unit
-from galaxysd.diffusion.data import DataSettings, GalaxyPool, dihedral
+from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.diffusion.latents import LatentPool
 from galaxysd.errors import InputError
 

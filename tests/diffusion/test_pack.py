@@ -16,9 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from galaxysd.cli import main as cli
 from galaxysd.data.dataset import Dataset
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.autoencoder import Autoencoder
 from galaxysd.diffusion.autoencoder_task import AutoencoderTask
-from galaxysd.diffusion.data import GalaxyPool, dihedral
+from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
 from galaxysd.diffusion.device_data import DeviceLatents, DevicePairs, DevicePool
 from galaxysd.diffusion.flow_task import FlowTask

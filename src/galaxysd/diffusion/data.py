@@ -19,6 +19,7 @@ from torch import Tensor
 from galaxysd.catalog.labels import read_arm_labels
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.data.dataset import Dataset, PixelFile
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.condition import Condition
 from galaxysd.errors import InputError
 from galaxysd.settings import Settings
@@ -270,15 +271,3 @@ def pixel_file(path: Path, dataset: "Dataset", ids: list[str]) -> "PixelFile":
     if path.is_file() and path.stat().st_size == len(ids) * 3 * size * size:
         return PixelFile(path, count=len(ids), size=size)
     return dataset.write_pixels(path, ids)
-
-
-def dihedral(images: Tensor, orientation: Tensor) -> Tensor:
-    """Turn and flip each image [B, C, S, S] by its orientation 0..7: galaxies have no preferred side of the sky."""
-    turned = images.clone()
-    for index in range(1, 8):
-        chosen = orientation == index
-        if chosen.any():
-            view = images[chosen]
-            view = view.transpose(-1, -2) if index & 4 else view
-            turned[chosen] = torch.rot90(view, index & 3, dims=(-2, -1))
-    return turned

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.autoencoder import Autoencoder, to_pixels, to_unit
-from galaxysd.diffusion.data import dihedral
 from galaxysd.diffusion.pack import PackPool
 
 ORIENTATIONS = 8

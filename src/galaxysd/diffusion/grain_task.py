@@ -14,9 +14,10 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from galaxysd.data.dataset import PixelFile
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion import flow
 from galaxysd.diffusion.autoencoder import Autoencoder, to_pixels, to_unit
-from galaxysd.diffusion.data import GalaxyPool, Pool, dihedral
+from galaxysd.diffusion.data import GalaxyPool, Pool
 from galaxysd.diffusion.grain import GrainNetwork
 from galaxysd.errors import InputError
 from galaxysd.reports.contact_sheet import contact_sheet

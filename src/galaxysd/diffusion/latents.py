@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.autoencoder import Autoencoder, to_unit
-from galaxysd.diffusion.data import GalaxyPool, dihedral
+from galaxysd.diffusion.data import GalaxyPool
 from galaxysd.errors import InputError
 from galaxysd.io import read_json, write_atomically
 
