@@ -1,7 +1,9 @@
 """What do an encoder's features know of morphology? A linear classifier on them tells smooth, edge-on, spiral and bar.
 
 In: dataset folders and encoders. Out: a table of accuracies on the `test` galaxies, beside those of raw pixels and of
-the same network without training, and `probe.json`. Classes are those of consistency.py.
+the same network without training, and `probe.json`. A galaxy has a class where at least 70 %
+of the volunteers agree on it, at least half of them reached the question, and it has five votes or more; a spiral is
+one with at most 30 % for a bar.
 
     python benchmarks/probe.py --data DATASET [--data DATASET] --encoder RUN/model [--encoder galaxyemb] --out OUT
 
@@ -12,28 +14,112 @@ strength of its L2 penalty chosen by the macro accuracy on `val`, and `test` is 
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import torch
-from consistency import CLASSES, Reading, macro, real_galaxies
-from measure import console, empty_folder, machine, open_datasets, run_script
-from reader import Examples
+from measure import all_pixels, console, empty_folder, machine, open_datasets, run_script, split_of
 from rich.table import Table
 
+from galaxysd.catalog.catalog import Catalog
 from galaxysd.catalog.splits import check_disjoint
+from galaxysd.data.dataset import Dataset
 from galaxysd.encoders.galaxyemb import Encoder
 from galaxysd.encoders.registry import load_encoder
+from galaxysd.errors import InputError
+from galaxysd.stats import wilson
 
+CLASSES = ("smooth", "edge-on", "spiral", "bar")
+AGREED, REACHED, ABSENT, LEAST_VOTES = 0.7, 0.5, 0.3, 5
 BASELINES = ("pixels", "untrained")
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse of the L2 penalty
 TIMED = 512  # images
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images uint8 [N, S, S, 3] and their classes [N]."""
+
+    images: npt.NDArray[np.uint8]
+    labels: Labels
+
+
+def classes_of(catalog: Catalog) -> Labels:
+    """Index into CLASSES of each galaxy [N], -1 where the volunteers do not agree on one (rule in the module text)."""
+    fraction = dict(zip(catalog.tree.columns, catalog.fractions().T, strict=True))
+    keys = [question.key for question in catalog.tree.questions]
+    votes = dict(zip(keys, catalog.votes().T, strict=True))
+    reach = dict(zip(keys, catalog.reach().T, strict=True))
+    bar = fraction["t03_bar_a06_bar"]
+    agreed = {
+        "smooth": ("t01_smooth_or_features", fraction["t01_smooth_or_features_a01_smooth"] >= AGREED),
+        "edge-on": ("t02_edgeon", fraction["t02_edgeon_a04_yes"] >= AGREED),
+        "spiral": ("t04_spiral", (fraction["t04_spiral_a08_spiral"] >= AGREED) & (bar <= ABSENT)),
+        "bar": ("t03_bar", bar >= AGREED),
+    }
+    labels = np.full(len(catalog), -1)
+    for index, name in enumerate(CLASSES):
+        key, says = agreed[name]
+        labels[says & (reach[key] >= REACHED) & ~(votes[key] < LEAST_VOTES)] = index
+    return labels
+
+
+def macro(right: npt.NDArray[np.bool_], labels: Labels, seed: int, resamples: int = 1000) -> tuple[float, float, float]:
+    """Mean of the classes' accuracies with its 95 % interval (bootstrap within classes)."""
+    rng = np.random.default_rng(seed)
+    groups = [right[labels == index] for index in range(len(CLASSES))]
+    drawn = [rng.choice(group, (resamples, len(group))).mean(axis=1) for group in groups]
+    low, high = np.quantile(np.mean(drawn, axis=0), (0.025, 0.975))
+    return float(np.mean([group.mean() for group in groups])), float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A set of galaxies as the classifier reads them: what they are or were asked to be, and what it says."""
+
+    name: str
+    labels: Labels
+    read: Labels
+    features: Floats
+
+    def accuracy(self, seed: int) -> dict[str, dict[str, float]]:
+        """Per class and `macro`: `accuracy`, `low`, `high` (95 %), `n`."""
+        right = self.read == self.labels
+        found = {}
+        for index, name in enumerate(CLASSES):
+            hits, n = int(right[self.labels == index].sum()), int((self.labels == index).sum())
+            low, high = wilson(hits, n)
+            found[name] = {"accuracy": hits / n, "low": low, "high": high, "n": n}
+        value, low, high = macro(right, self.labels, seed)
+        return {**found, "macro": {"accuracy": value, "low": low, "high": high, "n": len(self.labels)}}
+
+
+def real_galaxies(datasets: Sequence[Dataset], split: str, limit: int | None) -> Examples:
+    """Galaxies of a split that have a class."""
+    images, labels = [], []
+    for dataset in datasets:
+        catalog = split_of(dataset, split)
+        label = classes_of(catalog)
+        if (label >= 0).any():
+            clear = catalog.filter(pl.Series(label >= 0))
+            images.append(all_pixels(dataset, clear.frame["id"].to_list()))
+            labels.append(label[label >= 0])
+    counts = np.bincount(np.concatenate([np.empty(0, np.int64), *labels]), minlength=len(CLASSES))
+    if counts.min() < 2:
+        raise InputError(f"split {split!r}: too few galaxies of class {CLASSES[int(counts.argmin())]!r} to go by")
+    found = Examples(np.concatenate(images), np.concatenate(labels))
+    if limit is not None:
+        keep = np.concatenate([np.flatnonzero(found.labels == index)[:limit] for index in range(len(CLASSES))])
+        found = Examples(found.images[keep], found.labels[keep])
+    return found
 
 
 @dataclass(frozen=True)
@@ -95,7 +181,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(options.device)
     names = [*BASELINES, *options.encoder]
     encoders = {name: load_encoder(name, device, orientations=options.orientations) for name in names}
-    train, val, test = (real_galaxies(datasets, split, options.limit)[0] for split in ("train", "val", "test"))
+    train, val, test = (real_galaxies(datasets, split, options.limit) for split in ("train", "val", "test"))
     return {
         "seed": options.seed,
         "orientations": options.orientations,

@@ -19,7 +19,6 @@ import numpy.typing as npt
 import polars as pl
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
-from galaxysd.diffusion.task import FlowMatchingTask
 from measure import Row, at_least, at_most, galaxysd, matmul_peak, print_results, run_process, spread
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,45 +29,49 @@ from galaxysd.data.build import build_dataset
 from galaxysd.data.framing import Framing
 from galaxysd.data.sources import ImageSource
 from galaxysd.data.toy_survey import make_toy_survey
+from galaxysd.diffusion.autoencoder import Autoencoder, AutoencoderSettings
 from galaxysd.diffusion.condition import Condition
 from galaxysd.diffusion.denoiser import GalaxyDenoiser
+from galaxysd.diffusion.flow_task import FlowTask
 from galaxysd.diffusion.network import GalaxyUNet, NetworkSettings
 from galaxysd.diffusion.recipe import Recipe
 from galaxysd.errors import InputError
-from galaxysd.nn import ImageScale, fast_precision
+from galaxysd.nn import fast_precision
 from galaxysd.runs import Run
 from galaxysd.training.fit import Batch, Budget, fit
 
 TARGET_SHARE = 0.6  # of the sgemm peak
 TARGET_GROWTH = 1.1  # peak memory, many galaxies to few
 SIZE = 64  # px
+LATENT, CHANNELS = 16, 4  # side and channels of the latents
 SURVEYS = ("sdss", "sdss-r90", "efigi")
 NEVER = 10**9  # images between two snapshots
 RENDERED = 250  # toy galaxies that are drawn; more are copies under other names
 
-# Layouts of a 64 px UNet2DModel as people build them: two layers a level, attention at the two lowest resolutions.
+# Layouts of a UNet2DModel of latents as people build them: two layers a level, attention at the two lowest resolutions.
 LAYOUTS = (
-    (32, 64, 96, 128),
-    (32, 64, 128, 192),
-    (64, 64, 128, 192),
-    (64, 128, 128, 192),
-    (32, 64, 128, 160, 192),
-    (32, 64, 128, 256),
-    (64, 64, 128, 256),
-    (32, 64, 128, 128, 256),
-    (64, 64, 128, 128, 256),
+    (64, 128, 192),
+    (96, 128, 192),
+    (64, 128, 224),
+    (96, 160, 192),
+    (96, 160, 224),
+    (128, 160, 192),
+    (128, 160, 224),
+    (128, 192, 192),
+    (128, 192, 224),
 )
 
 
 class Synthetic:
-    """Galaxies of noise in memory (protocol `Data` of training/fit.py, and enough of a `GalaxyPool` for the task).
+    """Latents of noise in memory (protocol `Data` of training/fit.py, and enough of a `GalaxyPool` for the task).
 
     Its `batch` is called at the start of every step, so the times of these calls are the times of the steps.
     """
 
     def __init__(self, network: NetworkSettings, count: int = 512) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.pixels = torch.randint(256, (count, 3, network.size, network.size), generator=generator).to(torch.uint8)
+        self.pixels = torch.randint(256, (64, 3, SIZE, SIZE), generator=generator).to(torch.uint8)
+        self.latents = torch.randn(count, network.channels, network.size, network.size, generator=generator)
         self.fractions = torch.rand(count, network.answers, generator=generator)
         self.known = torch.ones(count, network.questions, dtype=torch.bool)
         self.survey = torch.randint(network.surveys, (count,), generator=generator)
@@ -88,9 +91,9 @@ class Synthetic:
     def batch(self, size: int, generator: torch.Generator) -> Batch:
         """Random galaxies."""
         self.calls.append(time.perf_counter())
-        indices = torch.randint(len(self), (size,), generator=generator)
+        indices = torch.randint(len(self.latents), (size,), generator=generator)
         return {
-            "images": self.pixels[indices],
+            "latents": self.latents[indices],
             "fractions": self.fractions[indices],
             "known": self.known[indices],
             "survey": self.survey[indices],
@@ -102,7 +105,9 @@ def network_settings(recipe: Recipe) -> NetworkSettings:
     tree = DecisionTree.load("gz2").union(DecisionTree.load("efigi"))
     answers, questions = len(tree.columns), len(tree.questions)
     shape = recipe.network.model_dump()
-    return NetworkSettings(size=SIZE, answers=answers, questions=questions, surveys=len(SURVEYS), **shape)
+    return NetworkSettings(
+        size=LATENT, channels=CHANNELS, answers=answers, questions=questions, surveys=len(SURVEYS), **shape
+    )
 
 
 def our_step_seconds(recipe: Recipe, steps: int) -> list[float]:
@@ -110,8 +115,9 @@ def our_step_seconds(recipe: Recipe, steps: int) -> list[float]:
     network = network_settings(recipe)
     tree = DecisionTree.load("gz2").union(DecisionTree.load("efigi"))
     torch.manual_seed(0)
-    denoiser = GalaxyDenoiser(network, ImageScale(), tree, SURVEYS)
-    task = FlowMatchingTask(denoiser, recipe.task, Synthetic(network))
+    denoiser = GalaxyDenoiser(network, 1.0, tree, SURVEYS)
+    autoencoder = Autoencoder(AutoencoderSettings(widths=(8, 8), last=8)).eval()  # for held-out galaxies alone
+    task = FlowTask(denoiser, autoencoder, recipe.task.model_copy(update={"sheet": ()}), Synthetic(network))
     data = Synthetic(network)
     settings = recipe.fit.model_copy(update={"snapshot_every": NEVER, "checkpoint_minutes": NEVER})
     with tempfile.TemporaryDirectory() as folder:
@@ -121,12 +127,12 @@ def our_step_seconds(recipe: Recipe, steps: int) -> list[float]:
 
 
 def peer(channels: tuple[int, ...]) -> UNet2DModel:
-    """A diffusers U-Net for 64 px colour images."""
+    """A diffusers U-Net for the same latents."""
     plain = len(channels) - 2
     return UNet2DModel(
-        sample_size=SIZE,
-        in_channels=3,
-        out_channels=3,
+        sample_size=LATENT,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
         layers_per_block=2,
         block_out_channels=channels,
         down_block_types=["DownBlock2D"] * plain + ["AttnDownBlock2D"] * 2,
@@ -147,7 +153,7 @@ def our_cost(network: NetworkSettings) -> tuple[int, float]:
         model, one = GalaxyUNet(network), torch.ones(1)
         fractions, known = torch.ones(1, network.answers), torch.ones(1, network.questions, dtype=torch.bool)
         survey = torch.zeros(1, dtype=torch.long)
-        cost = forward_gflop(model, torch.ones(1, 3, SIZE, SIZE), one, fractions, known, survey)
+        cost = forward_gflop(model, torch.ones(1, CHANNELS, LATENT, LATENT), one, fractions, known, survey)
     return sum(weight.numel() for weight in model.parameters()), cost
 
 
@@ -161,7 +167,7 @@ def equal_peer(parameters: int) -> tuple[tuple[int, ...], int, float]:
     for channels in LAYOUTS:
         with torch.device("meta"):
             model = peer(channels)
-            cost = forward_gflop(model, torch.ones(1, 3, SIZE, SIZE), torch.ones(1))
+            cost = forward_gflop(model, torch.ones(1, CHANNELS, LATENT, LATENT), torch.ones(1))
         found.append((channels, sum(weight.numel() for weight in model.parameters()), cost))
     near = [one for one in found if abs(one[1] / parameters - 1) <= 0.1]
     return min(near, key=lambda one: one[2]) if near else min(found, key=lambda one: abs(one[1] - parameters))
@@ -176,7 +182,7 @@ def peer_loop(channels: tuple[int, ...], batch: int, precision: torch.dtype) -> 
     torch.manual_seed(0)
     model, scheduler = peer(channels), DDPMScheduler(num_train_timesteps=1000)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    images = torch.randn(batch, 3, SIZE, SIZE)
+    images = torch.randn(batch, CHANNELS, LATENT, LATENT)
 
     def step() -> None:
         noise = torch.randn_like(images)

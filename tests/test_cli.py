@@ -183,7 +183,6 @@ def test_evaluate_needs_real_galaxies(capsys: pytest.CaptureFixture[str], model:
         (["generate", "bar", "--sampler", "ddpm", "--out", "{out}", "--model", "{model}"], "sampler"),
         (["generate", "bar", "--seed", "-1", "--out", "{out}", "--model", "{model}"], "seed"),
         (["generate", "bar", "--device", "abacus", "--out", "{out}", "--model", "{model}"], "device 'abacus'"),
-        (["generate", "bar", "--autoguidance", "1", "--out", "{out}", "--model", "{model}"], "this one has none"),
         (["prompt", "{{bar", "--model", "{model}"], "'{' is never closed"),
         (["demo", "--n", "0", "--model", "{model}", "--out", "{out}"], "n must lie between 1"),
         (["toy", "-n", "0", "--out", "{out}"], "0"),
