@@ -315,10 +315,10 @@ def from_model(bench: Bench, model: str, work: Path, requests: Mapping[str, list
         InputError: no such model, or it does not know an answer or a survey.
     """
     pipeline = GalaxyPipeline.from_pretrained(model)
-    identity = f"{pipeline.model_hash}-{wishes_hash(requests)}"
+    identity = f"{pipeline.model_hash}-{requests_hash(requests)}"
     folder = work / "samples" / identity
     folder.mkdir(parents=True, exist_ok=True)
-    write_wishes(folder / "requests.json", requests)
+    write_requests(folder / "requests.json", requests)
     settings = pipeline.sampling()
     for name, asked in requests.items():
         path = folder / f"{name}.npy"
@@ -364,7 +364,7 @@ def from_arrays(bench: Bench, name: str, path: Path, work: Path) -> Made:
     return made
 
 
-def wishes_hash(requests: Mapping[str, list[Request]]) -> str:
+def requests_hash(requests: Mapping[str, list[Request]]) -> str:
     """8 hex digits of what is asked for."""
     text = json.dumps(as_json(requests), sort_keys=True)
     return images_hash(np.frombuffer(text.encode(), np.uint8).reshape(1, -1))[:8]
@@ -380,6 +380,6 @@ def as_json(requests: Mapping[str, list[Request]]) -> dict[str, list[dict[str, A
     }
 
 
-def write_wishes(path: Path, requests: Mapping[str, list[Request]]) -> None:
+def write_requests(path: Path, requests: Mapping[str, list[Request]]) -> None:
     """What is asked for, as a file that another program can draw from."""
     write_atomically(path, json.dumps(as_json(requests)) + "\n")

@@ -13,7 +13,6 @@ from galaxysd.errors import InputError
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package
 
 import probe
-from reader import Examples
 
 
 def blobs(n: int, apart: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +51,7 @@ def test_an_encoder_is_measured() -> None:
         images = rng.integers(0, 40, (len(labels), 16, 16, 3)).astype(np.uint8)
         for image, label in zip(images, labels, strict=True):
             image[4 * label : 4 * label + 4] += 150
-        return Examples(images, labels)
+        return probe.Examples(images, labels)
 
     found = probe.measure(PixelEncoder(), galaxies(10), galaxies(4), galaxies(6), seed=0)
     assert found["accuracy"]["macro"]["accuracy"] == 1.0 and found["accuracy"]["macro"]["n"] == 24
