@@ -46,7 +46,7 @@ def test_the_penalty_is_chosen_on_validation_galaxies() -> None:
 def test_an_encoder_is_measured() -> None:
     rng = np.random.default_rng(0)
 
-    def galaxies(n: int) -> Examples:
+    def galaxies(n: int) -> probe.Examples:
         labels = np.tile(np.arange(4), n)
         images = rng.integers(0, 40, (len(labels), 16, 16, 3)).astype(np.uint8)
         for image, label in zip(images, labels, strict=True):
