@@ -142,7 +142,7 @@ def test_train_dry_run_resolves_the_recipe(capsys: pytest.CaptureFixture[str], t
 def test_train_knows_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ["train", "--recipe", "encoder", "--data", "d", "--out", str(tmp_path / "r")]
     assert result(capsys, *arguments, "--dry-run", "--set", "simclr.temperature=0.3")["simclr"]["temperature"] == 0.3
-    assert "--from, --guide and --features are for generators" in fails(capsys, *arguments, "--from", "mini")
+    assert "--from means nothing to recipe 'encoder'" in fails(capsys, *arguments, "--from", "mini")
     arguments[2] = "mini"
     assert "--features is for recipes with a perceptual term" in fails(capsys, *arguments, "--features", "nowhere")
     arguments[2] = "mini-perceptual"
