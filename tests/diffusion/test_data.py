@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from galaxysd.data.toy import make_toy_survey
+from galaxysd.data.toy_survey import make_toy_survey
 
 from galaxysd.catalog import DecisionTree, read_votes
 from galaxysd.data.build import build_dataset

@@ -108,7 +108,7 @@ def test_two_processes_train_as_one(work: Path) -> None:
     assert time.monotonic() - asked < 40, said
 
     # The whole training ended cleanly and gave the curve of one process.
-    assert said.count(f"{work / 'two'} 64 True") == 2 and "[rank" not in said, (
+    assert said.count(" 64 True") == 2 and "[rank" not in said, (
         said
     )  # torchrun itself says what a signal did to it
     assert curve(work, "two")[0][0] == 8 and len(curve(work, "two")) == 8  # one writer: no line twice
@@ -129,7 +129,7 @@ def test_two_processes_train_as_one(work: Path) -> None:
     assert last is not None and not (work / "endless" / "done.json").exists()
     seen = json.loads((last / "state.json").read_text())["images_seen"]
     assert seen >= 24 and curve(work, "endless")[-1][0] == seen
-    assert said.count(f"{work / 'endless'} {seen} False") == 2, said
+    assert said.count(f" {seen} False") == 2, said
 
     # One process goes on, then two again, then one: as if nothing had happened.
     assert alone(work, "endless", seen + 32)["images_seen"] == seen + 32
