@@ -1,7 +1,7 @@
 """How good is a generator? One command fills in the table by which it is judged, beside real galaxies and others.
 
-    python experiments/generator_table.py --model mini --data DATASET... --out results/generator.json --work FOLDER
-        [--images NAME=FOLDER_OR_NPZ ...] [--sheet] [--gate]
+    python experiments/generator_table.py --model mini --data DATASET... --out table/generator.json --work FOLDER
+        [--images NAME=FOLDER_OR_NPZ ...] [--results results/generator.json] [--sheet] [--gate]
 
 In: a model (shipped or a folder), dataset folders, and images of other generators (`generator_samples.from_arrays`).
 Out: OUT (JSON), the same as Markdown beside it, and with --sheet and --gate pictures in the folder OUT without suffix.
@@ -139,6 +139,45 @@ def markdown(result: Values) -> str:
     return "\n".join(lines) + "\n"
 
 
+def measurement(result: Values) -> Values:
+    """The table as a measurement of `results/` (tools/results.py): rows with their goal, columns with intervals."""
+
+    def cell(one: Values | None) -> list[float] | float | None:
+        if one is None or one["value"] is None:
+            return None
+        numbers = [one["value"], one["low"], one["high"]]
+        return [rounded(number) for number in numbers] if None not in numbers else rounded(one["value"])
+
+    others = {name: {one["measure"]: one for one in other["rows"]} for name, other in result["images"].items()}
+    values = {}
+    for one in result["rows"]:
+        if one["value"] is not None:
+            goal = f" (goal {one['goal']})" if one["goal"] else ""
+            beside = {"real galaxies": one["real"], "negative control": one["control"]}
+            values[f"{one['measure']}{goal}"] = {
+                "generated": cell(one),
+                **{name: cell(rows.get(one["measure"])) for name, rows in others.items()},
+                **{name: None if number is None else rounded(number) for name, number in beside.items()},
+            }
+    samples = sorted({one["n"] for one in result["rows"] if one["n"] > 1})
+    return {
+        "title": "Generated galaxies against real ones, measure by measure.",
+        "command": result["command"],
+        "weights": result["model_hash"],
+        "n": f"{samples[0]:,} to {samples[-1]:,} galaxies, by measure",
+        "seeds": [result["seed"]],
+        "interval": "95 % interval; of three runs for times and rates",
+        "machine": result["machine"],
+        "rows": "measure",
+        "values": values,
+    }
+
+
+def rounded(number: float) -> float:
+    """Three digits that count."""
+    return float(f"{number:.3g}")
+
+
 def evaluate(options: argparse.Namespace) -> Values:
     """Everything that was asked for."""
     torch.set_num_threads(options.threads or torch.get_num_threads())
@@ -199,6 +238,7 @@ def main() -> None:
     parser.add_argument("--images", action="append", default=[], metavar="NAME=FOLDER_OR_NPZ", help="made elsewhere")
     parser.add_argument("--sheet", action="store_true", help="also draw the sheets that people look at")
     parser.add_argument("--gate", action="store_true", help="judge the autoencoder (and grain) of the model instead")
+    parser.add_argument("--results", type=Path, help="file of results/ that takes the table as `table`")
     parser.add_argument("--no-speed", action="store_true", help="leave out the timings")
     parser.add_argument("-n", type=int, default=400, help="galaxies in a sample")
     parser.add_argument("--per-kind", type=int, default=400, help="galaxies of each of the eight kinds")
@@ -212,6 +252,10 @@ def main() -> None:
         result = evaluate(options)
     except InputError as error:
         parser.error(str(error))
+    if options.results is not None and not options.gate:
+        held = json.loads(options.results.read_text(encoding="utf-8"))
+        held["measurements"]["table"] = measurement(result)
+        write_atomically(options.results, json.dumps(held, indent=2, ensure_ascii=False) + "\n")
     print(markdown(result))
 
 
