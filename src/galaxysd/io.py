@@ -176,8 +176,13 @@ def load_weights(path: Path, network: "Module") -> None:
         floats = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
         network.load_state_dict(floats)
     except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
-    broken = [key for key, value in floats.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())[:300]})") from None
+    own = network.state_dict()
+    broken = [
+        key
+        for key, value in sorted(tensors.items())
+        if own[key].is_floating_point() and not (value.is_floating_point() and bool(value.isfinite().all()))
+    ]
     if broken:
         raise InputError(f"{path}: {broken[0]} holds values that are not finite; the weights are damaged")
 
@@ -221,7 +226,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no text, no JSON, numbers too long, nested too deep
         raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object")

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from galaxysd.data.toy_survey import make_toy_survey
 
 from galaxysd.catalog import DecisionTree, read_votes
 from galaxysd.data.build import build_dataset
 from galaxysd.data.dataset import Dataset
 from galaxysd.data.framing import Framing
 from galaxysd.data.sources import ImageSource
+from galaxysd.data.toy_survey import make_toy_survey
 from galaxysd.diffusion.data import DataSettings, GalaxyPool
 from galaxysd.errors import InputError
 

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_model import save_tiny_model, tiny_autoencoder, tiny_denoiser
 
-from galaxysd.diffusion import folder as model_folder
 from galaxysd.diffusion.card import model_card
 from galaxysd.diffusion.folder import (
     AUTOENCODER,
@@ -185,7 +184,7 @@ def test_a_full_disk_leaves_nothing(pipeline: GalaxyPipeline, tmp_path: Path, mo
     def full(*arguments: object, **keywords: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(model_folder, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(InputError, match="No space left"):
         pipeline.save_pretrained(tmp_path / "full")
     assert list(tmp_path.iterdir()) == []

@@ -108,9 +108,7 @@ def test_two_processes_train_as_one(work: Path) -> None:
     assert time.monotonic() - asked < 40, said
 
     # The whole training ended cleanly and gave the curve of one process.
-    assert said.count(" 64 True") == 2 and "[rank" not in said, (
-        said
-    )  # torchrun itself says what a signal did to it
+    assert said.count(" 64 True") == 2 and "[rank" not in said, said  # torchrun itself says what a signal did to it
     assert curve(work, "two")[0][0] == 8 and len(curve(work, "two")) == 8  # one writer: no line twice
     assert losses(work, "two") == pytest.approx(losses(work, "one"), rel=2e-3)
     assert sorted(path.name for path in (work / "two").iterdir()) == sorted(

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from galaxysd.catalog.labels import read_arm_labels
 from galaxysd.catalog.tree import DecisionTree
-from galaxysd.data.dataset import Dataset, PixelFile
 from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion.condition import Condition
 from galaxysd.errors import InputError

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from galaxysd.data.dataset import PixelFile
 from galaxysd.data.transforms import dihedral
 from galaxysd.diffusion import flow
 from galaxysd.diffusion.autoencoder import Autoencoder, to_pixels, to_unit
@@ -42,6 +41,8 @@ class GrainData:
         Raises:
             InputError: the images have another size than the autoencoder's, or the file cannot be written.
         """
+        from galaxysd.data.dataset import PixelFile  # tables are not there on a bare training machine
+
         if pool.size != autoencoder.settings.size:
             raise InputError(
                 f"the datasets have images of {pool.size} px, the autoencoder reads {autoencoder.settings.size} px"

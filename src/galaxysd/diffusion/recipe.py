@@ -20,7 +20,6 @@ from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor
 
-from galaxysd.data.dataset import Dataset
 from galaxysd.diffusion.autoencoder import Autoencoder, AutoencoderSettings
 from galaxysd.diffusion.autoencoder_task import AutoencoderTask, AutoencoderTaskSettings, FeatureMaps
 from galaxysd.diffusion.card import model_card

@@ -5,7 +5,9 @@ In: a morphology, and how many training galaxies of each survey have each answer
 A model knows a spiral only in the frames in which it saw spirals, and left to itself it mixes them all. The survey
 taken is the one that holds the most of *all* answers asked for: by the number of them it holds at all, then by the
 harmonic mean n / sum(1 / count) of their counts, which the rarest answer rules, because one galaxy has to have them
-all. Of equals the first is taken. Where nothing is asked for, or no survey has any of it, that is the largest survey.
+all. Where the number of galaxies of each survey is told (under `all`), the mean is taken relative to it: a survey in
+which every second galaxy is a spiral shows spirals better than a larger one of small round galaxies. Of equals the
+first is taken. Where nothing is asked for, or no survey has any of it, that is the largest survey.
 """
 
 from collections.abc import Mapping
@@ -17,6 +19,9 @@ from galaxysd.prompts.vocabulary import Vocabulary
 
 Evidence = Mapping[str, Mapping[str, int]]
 """Survey token -> answer column -> training galaxies with that answer above 0.5; none where a column is left out."""
+
+
+ALL = "all"  # beside the answer columns: all training galaxies of the survey
 
 
 class Picked(NamedTuple):
@@ -69,9 +74,9 @@ def pick_survey(morphology: Morphology, evidence: Evidence, vocabulary: Vocabula
         return Picked(survey, f"{reason}; none has {_quoted(asked, vocabulary)}" if asked else reason)
 
     def worth(survey: str) -> tuple[int, float]:
-        columns = held[survey]
-        harmonic = len(columns) / sum(1 / evidence[survey][column] for column in columns) if columns else 0.0
-        return len(columns), harmonic
+        columns, counts = held[survey], evidence[survey]
+        harmonic = len(columns) / sum(1 / counts[column] for column in columns) if columns else 0.0
+        return len(columns), harmonic / max(counts.get(ALL, 1), 1)
 
     survey = max(evidence, key=worth)
     columns, counts = held[survey], evidence[survey]
@@ -88,7 +93,8 @@ def pick_survey(morphology: Morphology, evidence: Evidence, vocabulary: Vocabula
 
 def _size(counts: Mapping[str, int], vocabulary: Vocabulary) -> int:
     """About how many galaxies a survey has: those with an answer to the question that most of them answered."""
-    return max(sum(counts.get(column, 0) for column in question.columns) for question in vocabulary.tree.questions)
+    sums = (sum(counts.get(column, 0) for column in question.columns) for question in vocabulary.tree.questions)
+    return counts.get(ALL, max(sums))
 
 
 def _quoted(columns: tuple[str, ...] | list[str], vocabulary: Vocabulary) -> str:
