@@ -48,17 +48,18 @@ def guided(
 
 
 def test_guidance_follows_its_formula() -> None:
+    # Two questions are known, so g = 1 + (scale - 1) / 2.
     plain = torch.ones(1, len(TREE.questions))
     assert guided(1.0, plain) == (2.0, 1)
-    assert guided(2.5, plain) == (5.0, 1)  # with and without the prompt in one pass
+    assert guided(4.0, plain) == (5.0, 1)  # with and without the prompt in one pass
     assert guided(2.5, plain, level=0.1) == (2.0, 1)  # below from_level: no guidance
     assert guided(2.5, plain, level=0.96) == (2.0, 1)  # above to_level: none either
-    assert guided(2.0, plain, rarest=1.5) == (2 * 2 + 2 * 0.5 * 1, 2)
+    assert guided(3.0, plain, rarest=1.5) == (2 * 2 + 2 * 0.5 * 1, 2)
     stressed = plain.clone()
     stressed[0, 2] = 1.5
-    assert guided(2.0, stressed) == (2 * 2 + 2 * 0.5 * 1, 2)
-    assert guided(2.0, stressed, level=0.1) == (2 + 2 * 0.5 * 1, 2)  # a stressed phrase goes on below from_level
-    assert guided(2.0, stressed, level=0.96) == (2.0, 1)
+    assert guided(3.0, stressed) == (2 * 2 + 2 * 0.5 * 1, 2)
+    assert guided(3.0, stressed, level=0.1) == (2 + 2 * 0.5 * 1, 2)  # a stressed phrase goes on below from_level
+    assert guided(3.0, stressed, level=0.96) == (2.0, 1)
 
 
 def test_a_larger_weight_pulls_harder() -> None:

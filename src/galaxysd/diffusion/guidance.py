@@ -2,7 +2,9 @@
 
     D = D(nothing) + g [D(c) - D(nothing)] + g sum_q (w_q - 1) [D(c) - D(c without q)]
 
-The first two terms are classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), used only between two noise
+The first two terms are classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598). The answers of a prompt share
+it: with k known questions g = 1 + (scale - 1) / k. So a prompt of one phrase is obeyed, and the votes of a real galaxy,
+which say everything already, are hardly pushed beyond what real galaxies look like. It acts only between two noise
 levels (Kynkaanniemi et al. 2024, arXiv 2404.07724): above `to_level`, where size and length are decided, it stretches
 cigars until they leave the frame; below `from_level` it costs texture and diversity. The sum gives every question q
 with a prompt weight w_q its own guidance: w > 1 stresses it, w < 1 plays it down, and w = 1 costs nothing. It goes on
@@ -27,7 +29,9 @@ from galaxysd.settings import Settings
 class GuidanceSettings(Settings):
     """Strength and range of guidance."""
 
-    scale: float = Field(default=1.5, ge=0, le=30, allow_inf_nan=False, description="g; 1 is no guidance")
+    scale: float = Field(
+        default=1.5, ge=0, le=30, allow_inf_nan=False, description="g of a prompt of one answer; 1 is no guidance"
+    )
     from_level: float = Field(default=0.3, ge=0, le=1, description="lowest noise level s with guidance but by weights")
     to_level: float = Field(default=0.95, ge=0, le=1, description="highest noise level s with guidance")
     rarest: float = Field(
@@ -76,13 +80,14 @@ class GuidedDenoiser:
         s, settings = float(level[0]), self.settings
         asked: Tensor
         guided: Tensor
+        scale = 1 + (settings.scale - 1) / self.condition.known.sum(dim=1).clamp(min=1)  # [B]
         whole = settings.from_level <= s <= settings.to_level
         if whole and settings.scale != 1:
             # One pass for both, which a processor likes better than two of half the size.
             nothing = self.condition.unconditional()
             both = self.denoiser(noisy.repeat(2, 1, 1, 1), level.repeat(2), self.condition.joined(nothing))
             asked, without_all = both.chunk(2)
-            guided = without_all + settings.scale * (asked - without_all)
+            guided = without_all + scale[:, None, None, None] * (asked - without_all)
         else:
             asked = guided = self.denoiser(noisy, level, self.condition)
         if s > settings.to_level:
@@ -90,12 +95,12 @@ class GuidedDenoiser:
         if whole and settings.rarest != 1 and bool(self.rarest.any()):
             keep = self.rarest == 0
             without = self.denoiser(noisy, level, self.condition.masked(keep, self.denoiser.answers_of))
-            emphasis = settings.scale * (settings.rarest - 1) * self.rarest.sum(dim=1)
+            emphasis = scale * (settings.rarest - 1) * self.rarest.sum(dim=1)
             guided = guided + emphasis[:, None, None, None] * (asked - without)
         for question in torch.nonzero((self.weights != 1).any(dim=0)).flatten().tolist():
             keep = torch.ones_like(self.condition.known)
             keep[:, question] = False
             without = self.denoiser(noisy, level, self.condition.masked(keep, self.denoiser.answers_of))
-            emphasis = settings.scale * (self.weights[:, question] - 1)
+            emphasis = scale * (self.weights[:, question] - 1)
             guided = guided + emphasis[:, None, None, None] * (asked - without)
         return guided
