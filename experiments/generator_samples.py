@@ -131,7 +131,9 @@ class Bench:
         trees: the questions that each survey asks.
     """
 
-    def __init__(self, folders: Sequence[Path], work: Path, *, n: int, per_kind: int, seed: int) -> None:
+    def __init__(
+        self, folders: Sequence[Path], work: Path, *, n: int, per_kind: int, seed: int, readers: ReaderSettings
+    ) -> None:
         recipe = yaml.safe_load((files("galaxysd.diffusion") / "recipes" / "mini.yaml").read_text(encoding="utf-8"))
         self.withhold = tuple(recipe["data"]["withhold"])
         self.cache = Cache(work / "cache")
@@ -142,7 +144,7 @@ class Bench:
         self.tree, self.surveys = self.ground.tree, self.ground.surveys
         self.trees = {dataset.survey: dataset.tree for dataset in self.ground.datasets}
         self.vocabulary = Vocabulary.load(self.tree, self.surveys)
-        self.readers = ReaderSettings()
+        self.readers = readers
 
     def _order(self, split: str) -> Ints:
         return np.random.default_rng(self.seed).permutation(len(self.ground.pools[split]))

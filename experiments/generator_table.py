@@ -29,6 +29,7 @@ from generator_samples import Bench, from_arrays, from_model
 
 from galaxysd.diffusion.folder import resolve
 from galaxysd.errors import InputError
+from galaxysd.evaluation.reader import ReaderSettings
 from galaxysd.io import write_atomically
 from galaxysd.stats import Estimate
 
@@ -185,7 +186,10 @@ def evaluate(options: argparse.Namespace) -> Values:
     for name, _, path in given:
         if not path:
             raise InputError(f"--images {name}: expected NAME=FOLDER_OR_NPZ")
-    bench = Bench(options.data, options.work, n=options.n, per_kind=options.per_kind, seed=options.seed)
+    readers = ReaderSettings(readers=options.readers, images=options.reader_images)
+    bench = Bench(
+        options.data, options.work, n=options.n, per_kind=options.per_kind, seed=options.seed, readers=readers
+    )
     table = Table(bench, steps=options.steps, school=options.school, workers=options.workers)
     result: Values = {
         "what": "generated galaxies against real ones",
@@ -242,6 +246,8 @@ def main() -> None:
     parser.add_argument("--no-speed", action="store_true", help="leave out the timings")
     parser.add_argument("-n", type=int, default=400, help="galaxies in a sample")
     parser.add_argument("--per-kind", type=int, default=400, help="galaxies of each of the eight kinds")
+    parser.add_argument("--readers", type=int, default=2, help="classifiers of votes that read the galaxies back")
+    parser.add_argument("--reader-images", type=int, default=24_000, help="images that each of them sees")
     parser.add_argument("--steps", type=int, default=240, help="of the network of the pixel test, in each fold")
     parser.add_argument("--school", type=int, default=10_000, help="images that a taught classifier sees (CAS)")
     parser.add_argument("--workers", type=int, default=1, help="processes that measure shapes")

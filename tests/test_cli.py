@@ -144,7 +144,7 @@ def test_train_knows_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert result(capsys, *arguments, "--dry-run", "--set", "simclr.temperature=0.3")["simclr"]["temperature"] == 0.3
     assert "--from means nothing to recipe 'encoder'" in fails(capsys, *arguments, "--from", "mini")
     arguments[2] = "mini"
-    assert "--features is for recipes with a perceptual term" in fails(capsys, *arguments, "--features", "nowhere")
+    assert "--features means nothing to recipe 'mini'" in fails(capsys, *arguments, "--features", "nowhere")
     arguments[2] = "mini-perceptual"
     assert "is not a folder and cannot be had" in fails(capsys, *arguments, "--features", str(tmp_path / "nowhere"))
 

@@ -41,7 +41,7 @@ PROMPTS = {
     "tightly wound": "spiral galaxy with tightly wound spiral arms",
     "just noticeable bulge": "spiral galaxy with just noticeable bulge",
     "obvious bulge": "spiral galaxy with obvious bulge",
-    EXTRAPOLATION: "in-between round galaxy, dust lane",
+    EXTRAPOLATION: "smooth, in-between round galaxy, dust lane",
     "edge-on, dust lane": "edge-on galaxy, dust lane, with rounded edge-on bulge",
     "bar": "barred spiral galaxy",
     "edge-on, rounded bulge": "edge-on galaxy with rounded edge-on bulge",

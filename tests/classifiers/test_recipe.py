@@ -52,10 +52,10 @@ def test_votes(toy: Path, tmp_path: Path) -> None:
     assert report.galaxies == 10
 
 
-def test_minutes_end_a_stretch(toy: Path, tmp_path: Path) -> None:
+def test_minutes_end_a_training(toy: Path, tmp_path: Path) -> None:
     result = train_recipe([toy], tmp_path / "run", recipe=small(), images=10**6, minutes=0.005)
-    assert not result["done"] and "test" not in result
-    found = GalaxyClassifier.load(result["model"]).probabilities(np.zeros((1, 3, 16, 16), np.uint8))
+    assert result["done"] and result["images_seen"] < 10**6
+    found = GalaxyClassifier.load(result["model"]).probabilities(np.zeros((1, 16, 16, 3), np.uint8))
     assert found.shape == (1, 8)
 
 

@@ -103,7 +103,7 @@ def test_neighbours_and_orientation_change_nothing(trained: Path, shapes: Shapes
     "pixels", [np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 16, 16, 3)), np.zeros((2, 3, 16, 16), np.uint8)]
 )
 def test_other_images_are_refused(trained: Path, pixels: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"expected uint8 \[N, 3, 16, 16\]"):
+    with pytest.raises(InputError, match=r"expected uint8 \[N, 16, 16, 3\]"):
         GalaxyClassifier.load(trained / "model").probabilities(pixels)
     with pytest.raises(InputError, match="orientations 9"):
         GalaxyClassifier.load(trained / "model").probabilities(np.zeros((0, 16, 16, 3), np.uint8), 9)
