@@ -145,7 +145,7 @@ def test_train_knows_encoders(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert "--from means nothing to recipe 'encoder'" in fails(capsys, *arguments, "--from", "mini")
     arguments[2] = "mini"
     assert "--features means nothing to recipe 'mini'" in fails(capsys, *arguments, "--features", "nowhere")
-    arguments[2] = "mini-perceptual"
+    arguments[2] = "mini-autoencoder"
     assert "is not a folder and cannot be had" in fails(capsys, *arguments, "--features", str(tmp_path / "nowhere"))
 
 
