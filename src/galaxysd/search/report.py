@@ -36,7 +36,7 @@ def write_page(
     search_target, gap = report["search_target"], report["domain_leak"]
     area = gap["area"]
     verdict = "no sign of a shortcut" if gap["passed"] else "a warning: the style of the dreams may have been learned"
-    kinds = [search_target["target"], *["hard_negatives"]]
+    kinds = [search_target["target"], *search_target["hard_negatives"]]
     taught = Table(
         ("kind", "in words", "examples"),
         [(kind["name"], kind["caption"] or "(anything)", f"{report['examples'][kind['name']]:,}") for kind in kinds]
