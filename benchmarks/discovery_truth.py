@@ -120,7 +120,7 @@ class TruthSettings(Settings):
     images: int = Field(default=6400, ge=1, description="images that each classifier sees")
     generated: int = Field(default=320, ge=1, description="dreams of the target")
     hard_negatives: int = Field(default=160, ge=1, description="dreams of each kind of near miss")
-    mix: int = Field(default=600, ge=1, description="dreams of the survey's own mix")
+    background: int = Field(default=600, ge=1, description="dreams of the survey's own mix")
     tuned_images: int = Field(default=6400, ge=1, description="images that each fine-tuning sees")
     tuned_rate: float = Field(default=0.01, gt=0, description="peak learning rate of fine-tuning")
     context: int = Field(default=100, ge=10, description="other galaxies of each dataset in fine-tuning")
@@ -236,7 +236,7 @@ class Bench:
             make_target(pipeline, self.target.prompt),
             target=settings.generated,
             hard_negatives=settings.hard_negatives,
-            background=settings.mix,
+            background=settings.background,
             seed=seed,
             folder=self.run.folder / "generated" / pipeline.model_hash,
         )
@@ -330,7 +330,7 @@ def plan(settings: TruthSettings) -> list[Row]:
     with_shots = sum(shots > 0 for shots in settings.shots)
     trainings = settings.seeds * (len(CLASSIFIERS) * with_shots + len(settings.shots))
     tunings = settings.seeds * with_shots
-    generated = (tunings + 1) * (settings.generated + 2 * settings.hard_negatives + settings.mix)
+    generated = (tunings + 1) * (settings.generated + 2 * settings.hard_negatives + settings.background)
     parts = {
         f"{trainings} classifiers of {settings.images:,} images": trainings * settings.images / TRAINED,
         f"{tunings} fine-tunings of {settings.tuned_images:,} images": tunings * settings.tuned_images / TUNED,

@@ -76,7 +76,7 @@ def test_methods_find_what_is_easy_and_are_not_run_twice(
     assert generated.shape == (120,)
     monkeypatch.setattr(bench, "_judge", lambda method, task: pytest.fail("done before"))
     assert np.array_equal(bench.scores("generated", 0), generated)
-    assert len([line for line in bench.run.metrics() if line["step"].startswith("dreams-0")]) == 2
+    assert len([line for line in bench.run.metrics() if line["step"].startswith("generated-0")]) == 2
 
 
 def test_the_gain_of_a_better_list_lies_above_one() -> None:
