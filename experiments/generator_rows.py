@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
-from galaxysd.evaluation.usefulness import LabelledImages, taught_by
 from generator_samples import KINDS, PAIR_FRAME, Bench, Made, Sample
 
 from galaxysd.catalog.tree import DecisionTree
 from galaxysd.data.framing import resize
-from galaxysd.diffusion.condition import Condition
+from galaxysd.data.galaxy_set import GalaxySet
 from galaxysd.errors import InputError
 from galaxysd.evaluation.cache import images_hash
+from galaxysd.evaluation.cas import classification_accuracy
 from galaxysd.evaluation.reader import ReaderSettings
 from galaxysd.io import write_atomically
 from galaxysd.metrics import controls
@@ -561,12 +560,10 @@ def consistency(table: Table, made: Made) -> list[Values]:
     ]
 
 
-def labelled(sample: Sample) -> LabelledImages:
-    """A sample as readers learn from it."""
-    told = Condition(
-        torch.from_numpy(sample.fractions).float(), torch.from_numpy(sample.known), torch.from_numpy(sample.survey)
-    )
-    return LabelledImages(torch.from_numpy(np.ascontiguousarray(sample.images.transpose(0, 3, 1, 2))), told)
+def labelled(sample: Sample) -> GalaxySet:
+    """A sample as classifiers learn from it."""
+    names = [f"sample:{index}" for index in range(len(sample))]
+    return GalaxySet(sample.images, names, fractions=sample.fractions, known=sample.known, survey=sample.survey)
 
 
 def usefulness(table: Table, made: Made) -> list[Values]:
@@ -581,14 +578,16 @@ def usefulness(table: Table, made: Made) -> list[Values]:
         source = f"{name} {len(sample)} {bench.seed}"
         folder = bench.cache.place("school", source, table.school.content_hash(), *bench.ground.identity)
         held = labelled(bench.test)
-        return taught_by(source, labelled(sample), held, test, bench.tree, folder, table.school, seed=bench.seed)
+        return classification_accuracy(
+            source, labelled(sample), held, test, bench.tree, folder, table.school, seed=bench.seed
+        )
 
     mine = taught(made.key, Sample(images, val.fractions, val.known, val.survey))
     real = taught("real", val)
     both = ~np.isnan(mine) & ~np.isnan(real)
     pairs = np.stack([mine[both], real[both]], axis=1)
     own = bootstrap(lambda one: one[:, 0].mean() / one[:, 1].mean(), pairs, seed=bench.seed)
-    asked, known = test.asked()
+    asked, known = test.fractions, test.known
     guess = right_shares(Reading(asked, known, np.broadcast_to(asked.mean(axis=0), asked.shape), bench.tree))
     return [
         row(

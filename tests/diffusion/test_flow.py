@@ -54,8 +54,8 @@ def test_training_levels_follow_the_logistic_normal() -> None:
 
 
 @given(steps=st.integers(2, 60))
-def test_time_grid_falls_from_nearly_pure_noise_to_below_the_sky(steps: int) -> None:
+def test_time_grid_falls_from_nearly_pure_noise_to_what_the_decoder_knows(steps: int) -> None:
     grid = flow.time_grid(steps)
-    assert len(grid) == steps and grid[0] == pytest.approx(80 / 81)
+    assert len(grid) == steps and grid[0] == pytest.approx(40 / 41)
     assert all(later < earlier for earlier, later in itertools.pairwise(grid))
-    assert grid[-1] == pytest.approx(0.01 / 1.01)
+    assert grid[-1] == pytest.approx(0.06 / 1.06)

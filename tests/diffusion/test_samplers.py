@@ -26,7 +26,7 @@ def two_lumps(noisy: Tensor, level: Tensor) -> Tensor:
 @pytest.mark.parametrize(("sampler", "steps"), [("euler", 160), ("heun", 30), ("dpm++2m", 16)])
 def test_samplers_recover_a_gaussian(sampler: str, steps: int) -> None:
     """Toy truth: for data N(m, d^2) the denoiser is known, so the samples must have mean m and spread d."""
-    mean, spread = 0.3, 0.15
+    mean, spread = 0.3, 0.9  # of the order of latents
 
     def exact(noisy: Tensor, level: Tensor) -> Tensor:
         s = level[:, None, None, None]
@@ -34,7 +34,7 @@ def test_samplers_recover_a_gaussian(sampler: str, steps: int) -> None:
         return mean + (1 - s) * spread**2 / variance * (noisy - (1 - s) * mean)
 
     drawn = sample(exact, noise(64, 16, seed=1), sampler, steps)
-    assert float(drawn.mean()) == pytest.approx(mean, abs=0.005)
+    assert float(drawn.mean()) == pytest.approx(mean, abs=0.02)
     assert float(drawn.std()) == pytest.approx(spread, rel=0.06)
 
 
