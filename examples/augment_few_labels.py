@@ -60,9 +60,9 @@ def main() -> None:
     experiment += ["--set", "ratios=[3]", "--set", "gammas=[2]", "--set", "explore=false"]
     if args.quick:
         experiment += ["--set", "classifier.images=64", "--set", "classifier.fit.batch=8"]
-        experiment += ["--set", "dreams.per_class=20", "--set", "dreams.steps=1"]
+        experiment += ["--set", "synthetic.per_class=20", "--set", "synthetic.steps=1"]
     else:
-        experiment += ["--set", "classifier.images=8000", "--set", "dreams.per_class=100"]
+        experiment += ["--set", "classifier.images=8000", "--set", "synthetic.per_class=100"]
     galaxysd([*experiment, "--out", str(args.out / "report")])
 
 

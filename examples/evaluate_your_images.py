@@ -9,16 +9,16 @@ the same galaxies blurred must not.
 import argparse
 from pathlib import Path
 
-from galaxysd.encoders.encoders import load_encoder
 from PIL import Image, ImageFilter
 
 from galaxysd.cli import main as galaxysd
+from galaxysd.encoders.registry import load_encoder
 from galaxysd.evaluation.compare import comparison_summary, write_comparison
 from galaxysd.evaluation.evaluate import EvaluationSettings, evaluate
 from galaxysd.evaluation.report import summary, write_page
 
 READER = {"readers": 1, "widths": [16, 16], "images": 256}
-QUICK = {"n": 16, "measured": 4, "readers": READER, "school": READER}  # a trial of the script, not of the images
+QUICK = {"n": 16, "measured": 4, "readers": READER, "cas": READER}  # a trial of the script, not of the images
 
 
 def toy_images(folder: Path, n: int) -> tuple[Path, list[Path]]:

@@ -36,7 +36,11 @@ def main() -> None:
     search = ["discover", "--survey", str(data), "--target", args.target, "--model", args.model]
     search += ["--encoder", args.encoder, "--set", f"candidates={args.candidates}"]
     if args.quick:
-        search += [part for name in ("dreams", "near_misses", "mix", "unlabelled") for part in ("--set", f"{name}=50")]
+        search += [
+            part
+            for name in ("generated", "hard_negatives", "background", "unlabelled")
+            for part in ("--set", f"{name}=50")
+        ]
         search += ["--set", "mapped=0"]
     galaxysd([*search, "--out", str(found)])
 
