@@ -69,9 +69,9 @@ def sample_levels(count: int, mean: float, deviation: float, generator: torch.Ge
 def time_grid(steps: int, *, sigma_max: float = 40.0, sigma_min: float = 0.06, rho: float = 7.0) -> list[float]:
     """Noise levels s for `steps` solver steps, from nearly pure noise down (the final 0 is the scheduler's).
 
-    Even in sigma^(1/rho) as in EDM eq. 5. Noise 40 times the latents hides all of a galaxy, so starting from noise alone
-    costs nothing. Below 0.06 there is nothing to draw: the decoder was trained with as much noise on its latents, and
-    eight steps down to there are worth twelve down to 0.01 (docs/research_log).
+    Even in sigma^(1/rho) as in EDM eq. 5. Noise 40 times the latents hides all of a galaxy, so starting from noise
+    alone costs nothing. Below 0.06 there is nothing to draw: the decoder was trained with as much noise on its
+    latents, and eight steps down to there are worth twelve down to 0.01 (docs/research_log).
     """
     top, bottom = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     roots = [top + step / max(steps - 1, 1) * (bottom - top) for step in range(steps)]
