@@ -176,7 +176,7 @@ def measurement(result: Values) -> Values:
 
 def rounded(number: float) -> float:
     """Three digits that count."""
-    return float(f"{number:.3g}")
+    return float(f"{number:.3g}") if abs(number) > 1e-9 else 0.0
 
 
 def evaluate(options: argparse.Namespace) -> Values:
