@@ -82,7 +82,7 @@ def test_every_row_alone_gives_the_pixels_of_its_file(folder: Path, pipeline: Ga
 
 
 def test_a_row_carries_every_setting_of_guidance(tmp_path: Path) -> None:
-    values = {"scale": 2.5, "from_level": 0.1, "to_level": 0.5, "rarest": 3.0}
+    values = {"scale": 2.5, "from_level": 0.1, "to_level": 0.6, "rarest": 3.0}
     assert set(values) == set(GuidanceSettings.model_fields)
     guided = GalaxyPipeline.from_pretrained(save_tiny_model(tmp_path / "m", guidance=GuidanceSettings(**values)))
     run(guided, tmp_path / "o", ["sdss, spiral galaxy, bar"], n=1)
