@@ -62,6 +62,7 @@ def quick_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_the_table_is_filled_in_and_the_same_command_goes_on(
     dataset: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +104,7 @@ def test_the_table_is_filled_in_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_the_gate_judges_reconstructions_with_and_without_grain(
     dataset: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
