@@ -8,7 +8,6 @@ a search, the bytes of a published catalogue, features of the shipped encoder, a
 among them.
 """
 
-import hashlib
 import json
 import sys
 import tempfile
@@ -132,7 +131,6 @@ def search(folder: Path) -> dict[str, Any]:
         out=folder,
         mapped=2,
     )
-    maps = [hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16] for name in listed["why"].drop_nulls()]
     return {
         "survey": survey.hash,
         "id": listed["id"].to_list(),
@@ -141,7 +139,6 @@ def search(folder: Path) -> dict[str, Any]:
         "nearest": listed[listed.columns[6]].to_list(),
         "distance": listed[listed.columns[7]].round(4).to_list(),
         "ra": listed["ra"].to_list(),
-        "maps": maps,
     }
 
 
